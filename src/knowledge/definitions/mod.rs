@@ -1,0 +1,202 @@
+//! FHIR R4 as data: types with their elements, search parameters, compartments and required code systems.
+//!
+//! Loaded once from `fhir-schemas/`, which `medconsult schemas` generates from HL7's definitions
+//! (<https://hl7.org/fhir/R4/structuredefinition.html>). Everything here is a fact about R4; nothing knows HTTP or SQL.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// Index of a type in [`Definitions`]. Two ids are equal if and only if the types are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TypeId(pub u16);
+
+/// What sort of type a [`TypeDefinition`] is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TypeKind {
+    /// `boolean`, `string`, `date`, …: a JSON scalar with an optional `_name` sibling.
+    Primitive,
+    /// `HumanName`, `Quantity`, `Element`, `BackboneElement`, …
+    Complex,
+    /// A nested element with children of its own, named by its path: `Patient.contact`.
+    Backbone,
+    /// `Patient`, `DomainResource`, `Resource`, …
+    Resource,
+}
+
+/// One FHIR type, with its own and its inherited elements in the order of the specification.
+#[derive(Debug)]
+pub struct TypeDefinition {
+    pub id: TypeId,
+    /// `Patient`, `HumanName`, `string`, or a path for a backbone: `Patient.contact`.
+    pub name: String,
+    pub kind: TypeKind,
+    /// The type this one specialises; a backbone's base is `BackboneElement` or `Element`.
+    pub base: Option<TypeId>,
+    pub is_abstract: bool,
+    pub elements: Vec<ElementDefinition>,
+    pub invariants: Vec<Invariant>,
+    /// JSON property name (`valueQuantity`, `birthDate`; without a leading `_`) → (element, index into its `types`).
+    pub by_property: HashMap<String, (u16, u16)>,
+}
+
+/// One element of a type (<https://hl7.org/fhir/R4/elementdefinition.html>).
+#[derive(Debug)]
+pub struct ElementDefinition {
+    /// Name without `[x]`: `value`, `birthDate`.
+    pub name: String,
+    /// Whether the specification writes `[x]` after the name: one property per type, at most one of them present.
+    pub is_choice: bool,
+    /// Never empty.
+    pub types: Vec<ElementType>,
+    pub min: u32,
+    /// `None` is `*`.
+    pub max: Option<u32>,
+    /// Whether the element repeats and therefore is a JSON array.
+    pub is_array: bool,
+    pub is_summary: bool,
+    pub is_modifier: bool,
+    pub binding: Option<Binding>,
+    /// Invariants stated on the element itself (their context is each of its values).
+    pub invariants: Vec<Invariant>,
+}
+
+/// One allowed type of an element.
+#[derive(Debug)]
+pub struct ElementType {
+    pub type_id: TypeId,
+    /// Allowed target types of a `Reference` or `canonical`; empty means any.
+    pub targets: Vec<TypeId>,
+}
+
+#[derive(Debug)]
+pub struct Binding {
+    pub strength: BindingStrength,
+    /// Canonical URL without version.
+    pub value_set: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BindingStrength {
+    Required,
+    Extensible,
+    Preferred,
+    Example,
+}
+
+/// A FHIRPath constraint.
+#[derive(Debug)]
+pub struct Invariant {
+    /// `ele-1`, `dom-3`, …
+    pub key: String,
+    pub is_error: bool,
+    pub expression: String,
+}
+
+/// <https://hl7.org/fhir/R4/search.html#ptypes>
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SearchParameterType {
+    Number,
+    Date,
+    String,
+    Token,
+    Reference,
+    Composite,
+    Quantity,
+    Uri,
+    Special,
+}
+
+/// <https://hl7.org/fhir/R4/searchparameter.html>
+#[derive(Debug, Clone)]
+pub struct SearchParameter {
+    pub url: String,
+    /// The name in a query: `birthdate`, `_tag`.
+    pub code: String,
+    pub kind: SearchParameterType,
+    /// Types it applies to; may be abstract (`Resource`, `DomainResource`).
+    pub base: Vec<String>,
+    /// FHIRPath, possibly a union over several bases; `None` for a special parameter without one (`_text`, `_content`).
+    pub expression: Option<String>,
+    /// Target types of a reference parameter.
+    pub targets: Vec<String>,
+    pub components: Vec<SearchParameterComponent>,
+}
+
+/// One part of a composite parameter.
+#[derive(Debug, Clone)]
+pub struct SearchParameterComponent {
+    /// Canonical URL of the part's own SearchParameter.
+    pub definition: String,
+    /// FHIRPath relative to the composite's expression.
+    pub expression: String,
+}
+
+/// <https://hl7.org/fhir/R4/compartmentdefinition.html>
+#[derive(Debug)]
+pub struct Compartment {
+    /// `Patient`, `Encounter`, `RelatedPerson`, `Practitioner` or `Device`.
+    pub code: String,
+    /// Member type → codes of the search parameters that tie it to the compartment (`{def}` for the owner itself is
+    /// left out: the owner is always a member).
+    pub members: HashMap<String, Vec<String>>,
+}
+
+/// Everything R4 that is known without a database.
+#[derive(Debug)]
+pub struct Definitions {
+    pub types: Vec<TypeDefinition>,
+    pub type_by_name: HashMap<String, TypeId>,
+    pub search_parameters: Vec<SearchParameter>,
+    pub compartments: Vec<Compartment>,
+    /// Value sets of required bindings, by canonical URL without version: every (system, code) in them.
+    pub value_sets: HashMap<String, Vec<(String, String)>>,
+}
+
+impl Definitions {
+    /// R4 as compiled into the program; parsed on first use.
+    pub fn r4() -> &'static Definitions {
+        static R4: LazyLock<Definitions> = LazyLock::new(|| unimplemented!());
+        &R4
+    }
+
+    pub fn type_id(&self, name: &str) -> Option<TypeId> {
+        self.type_by_name.get(name).copied()
+    }
+
+    pub fn get(&self, id: TypeId) -> &TypeDefinition {
+        &self.types[id.0 as usize]
+    }
+
+    /// Whether `child` is `ancestor` or specialises it.
+    pub fn is_a(&self, child: TypeId, ancestor: TypeId) -> bool {
+        let mut at = Some(child);
+        while let Some(id) = at {
+            if id == ancestor {
+                return true;
+            }
+            at = self.get(id).base;
+        }
+        false
+    }
+
+    /// The concrete resource type of that name, if it is one: `Patient`, not `Resource` or `HumanName`.
+    pub fn resource_type(&self, name: &str) -> Option<&TypeDefinition> {
+        self.type_id(name)
+            .map(|id| self.get(id))
+            .filter(|t| t.kind == TypeKind::Resource && !t.is_abstract)
+    }
+
+    /// Every concrete resource type, in alphabetical order.
+    pub fn resource_types(&self) -> impl Iterator<Item = &TypeDefinition> {
+        self.types.iter().filter(|t| t.kind == TypeKind::Resource && !t.is_abstract)
+    }
+}
+
+impl TypeDefinition {
+    /// The element and its type behind a JSON property name (without a leading `_`): `valueQuantity` → (`value`, `Quantity`).
+    pub fn property(&self, name: &str) -> Option<(&ElementDefinition, &ElementType)> {
+        let &(element, ty) = self.by_property.get(name)?;
+        let element = &self.elements[element as usize];
+        Some((element, &element.types[ty as usize]))
+    }
+}

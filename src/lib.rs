@@ -1,0 +1,20 @@
+//! MedConsult: an FHIR R4 interoperability server and the telemedicine practice that runs on it.
+//!
+//! One package, one binary, one database. The rooms and the arrows between them:
+//!
+//! ```text
+//! base  ←  { jobs, knowledge }  ←  fhir  ←  app, router  ←  commands, main
+//! ```
+//!
+//! An arrow points at what is imported. `tests/arrows.rs` reads every `use crate::` and fails on one that runs the
+//! wrong way.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`base`] | clock, ids, telemetry, the private Postgres. Knows no FHIR |
+//! | [`knowledge`] | R4 in memory: definitions, FHIRPath, validation. No HTTP, no SQL |
+//! | [`fhir`] | the server: interactions, search, commit, store |
+
+pub mod base;
+pub mod fhir;
+pub mod knowledge;

@@ -1,0 +1,3 @@
+fn main() {
+    println!("medconsult {}", env!("CARGO_PKG_VERSION"));
+}

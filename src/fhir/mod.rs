@@ -1,1 +1,3 @@
 //! The FHIR server.
+
+pub mod error;

@@ -188,7 +188,9 @@ impl Definitions {
 
     /// Every concrete resource type, in alphabetical order.
     pub fn resource_types(&self) -> impl Iterator<Item = &TypeDefinition> {
-        self.types.iter().filter(|t| t.kind == TypeKind::Resource && !t.is_abstract)
+        self.types
+            .iter()
+            .filter(|t| t.kind == TypeKind::Resource && !t.is_abstract)
     }
 }
 

@@ -1,1 +1,12 @@
-//! What every room stands on. Knows no FHIR.
+//! What every room stands on: time, identifiers, log lines, the connections to the database, and the private Postgres
+//! that is started when nobody names a database. Knows no FHIR.
+
+pub mod clock;
+pub mod database;
+pub mod ids;
+pub mod postgres;
+pub mod telemetry;
+
+pub use clock::Clock;
+pub use database::Database;
+pub use ids::IdGenerator;

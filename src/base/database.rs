@@ -1,0 +1,56 @@
+//! The connections to Postgres.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+/// Two pools on one database, since the two kinds of statement want different plans.
+///
+/// Both hand out a connection without asking it first whether it still lives: that question would cost every request a
+/// round trip. After a restart of Postgres, each stale connection fails one request (503) and is then replaced.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// For statements with one good plan, whatever the values: reads by id, and everything that writes. Prepared once
+    /// per connection.
+    pub write: PgPool,
+    /// For searches, whose best plan depends on the values: Postgres plans each anew (`force_custom_plan`), and does not
+    /// compile it to machine code, which for such short statements takes longer than running them.
+    pub read: PgPool,
+}
+
+/// How many connections each pool may open.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSizes {
+    pub write: u32,
+    pub read: u32,
+}
+
+/// How long a request waits for a free connection before it is answered with 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Database {
+    /// Prepares the pools. Connections are opened when they are first needed, so this does not fail and does not tell
+    /// whether the database is there.
+    pub fn open(options: PgConnectOptions, sizes: PoolSizes) -> Self {
+        let options = options
+            .application_name("medconsult")
+            // A transaction whose server vanished without a word must not keep its locks.
+            .options([("idle_in_transaction_session_timeout", "60s"), ("jit", "off")]);
+        let pool = |size| {
+            PgPoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .test_before_acquire(false)
+        };
+        Self {
+            write: pool(sizes.write).connect_lazy_with(options.clone()),
+            read: pool(sizes.read).connect_lazy_with(options.options([("plan_cache_mode", "force_custom_plan")])),
+        }
+    }
+
+    /// Waits until every connection is back and closes it.
+    pub async fn close(&self) {
+        tokio::join!(self.write.close(), self.read.close());
+    }
+}

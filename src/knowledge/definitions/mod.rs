@@ -3,8 +3,12 @@
 //! Loaded once from `fhir-schemas/`, which `medconsult schemas` generates from HL7's definitions
 //! (<https://hl7.org/fhir/R4/structuredefinition.html>). Everything here is a fact about R4; nothing knows HTTP or SQL.
 
+mod load;
+
 use std::collections::HashMap;
 use std::sync::LazyLock;
+
+pub use load::{LoadError, Sources};
 
 /// Index of a type in [`Definitions`]. Two ids are equal if and only if the types are the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -24,7 +28,7 @@ pub enum TypeKind {
 }
 
 /// One FHIR type, with its own and its inherited elements in the order of the specification.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TypeDefinition {
     pub id: TypeId,
     /// `Patient`, `HumanName`, `string`, or a path for a backbone: `Patient.contact`.
@@ -40,7 +44,7 @@ pub struct TypeDefinition {
 }
 
 /// One element of a type (<https://hl7.org/fhir/R4/elementdefinition.html>).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ElementDefinition {
     /// Name without `[x]`: `value`, `birthDate`.
     pub name: String,
@@ -53,22 +57,26 @@ pub struct ElementDefinition {
     pub max: Option<u32>,
     /// Whether the element repeats and therefore is a JSON array.
     pub is_array: bool,
+    /// The id of a resource or element and the url of an extension: a JSON string that never has a `_name` sibling.
+    pub is_bare: bool,
     pub is_summary: bool,
     pub is_modifier: bool,
+    /// Canonical URLs of the profiles its values must meet: `SimpleQuantity`.
+    pub profiles: Vec<String>,
     pub binding: Option<Binding>,
     /// Invariants stated on the element itself (their context is each of its values).
     pub invariants: Vec<Invariant>,
 }
 
 /// One allowed type of an element.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ElementType {
     pub type_id: TypeId,
     /// Allowed target types of a `Reference` or `canonical`; empty means any.
     pub targets: Vec<TypeId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Binding {
     pub strength: BindingStrength,
     /// Canonical URL without version.
@@ -84,7 +92,7 @@ pub enum BindingStrength {
 }
 
 /// A FHIRPath constraint.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Invariant {
     /// `ele-1`, `dom-3`, …
     pub key: String,
@@ -141,6 +149,14 @@ pub struct Compartment {
     pub members: HashMap<String, Vec<String>>,
 }
 
+/// A code system that a required binding draws on (<https://hl7.org/fhir/R4/codesystem.html>).
+#[derive(Debug)]
+pub struct CodeSystem {
+    /// `None` when the code system does not say.
+    pub is_case_sensitive: Option<bool>,
+    pub codes: Vec<String>,
+}
+
 /// Everything R4 that is known without a database.
 #[derive(Debug)]
 pub struct Definitions {
@@ -148,14 +164,32 @@ pub struct Definitions {
     pub type_by_name: HashMap<String, TypeId>,
     pub search_parameters: Vec<SearchParameter>,
     pub compartments: Vec<Compartment>,
-    /// Value sets of required bindings, by canonical URL without version: every (system, code) in them.
+    /// Value sets of required bindings, by canonical URL without version: every (system, code) in them. Those with
+    /// codes that HL7's package does not hold (media types, currencies, UCUM units) are absent.
     pub value_sets: HashMap<String, Vec<(String, String)>>,
+    /// Code systems behind those value sets, by canonical URL.
+    pub code_systems: HashMap<String, CodeSystem>,
 }
+
+/// The JSON Schemas of `fhir-schemas/schemas/`: (type name, text), sorted by name.
+pub const SCHEMAS: &[(&str, &str)] = &include!("../../../fhir-schemas/index.rs");
 
 impl Definitions {
     /// R4 as compiled into the program; parsed on first use.
+    ///
+    /// # Panics
+    /// When the embedded files are not what `medconsult schemas` wrote; a test loads them.
     pub fn r4() -> &'static Definitions {
-        static R4: LazyLock<Definitions> = LazyLock::new(|| unimplemented!());
+        static R4: LazyLock<Definitions> = LazyLock::new(|| {
+            Definitions::parse(&Sources {
+                types: include_str!("../../../fhir-schemas/types.json"),
+                search_parameters: include_str!("../../../fhir-schemas/search-parameters.json"),
+                compartments: include_str!("../../../fhir-schemas/compartments.json"),
+                code_systems: include_str!("../../../fhir-schemas/code-systems.json"),
+                value_sets: include_str!("../../../fhir-schemas/value-sets.json"),
+            })
+            .expect("fhir-schemas/ is written by `medconsult schemas`")
+        });
         &R4
     }
 
@@ -191,6 +225,15 @@ impl Definitions {
         self.types
             .iter()
             .filter(|t| t.kind == TypeKind::Resource && !t.is_abstract)
+    }
+}
+
+impl ElementDefinition {
+    /// The JSON property of a choice for one of its types: `value` and `Quantity` give `valueQuantity`.
+    pub fn choice_property(&self, type_name: &str) -> String {
+        let mut characters = type_name.chars();
+        let initial = characters.next().map(|c| c.to_ascii_uppercase());
+        self.name.chars().chain(initial).chain(characters).collect()
     }
 }
 

@@ -1,3 +1,6 @@
 //! The FHIR server.
 
+pub mod caller;
 pub mod error;
+pub mod resource;
+pub mod store;

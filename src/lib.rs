@@ -11,10 +11,18 @@
 //!
 //! | room | what it holds |
 //! |---|---|
-//! | [`base`] | clock, ids, telemetry, the private Postgres. Knows no FHIR |
+//! | [`base`] | clock, ids, telemetry, connections, the private Postgres. Knows no FHIR |
+//! | [`jobs`] | the durable queue. Knows no job type |
 //! | [`knowledge`] | R4 in memory: definitions, FHIRPath, validation. No HTTP, no SQL |
 //! | [`fhir`] | the server: interactions, search, commit, store |
+//! | [`app`], [`router`], [`config`] | how the parts are put together, every route, every setting |
+//! | [`commands`] | what the program can be told to do |
 
+pub mod app;
 pub mod base;
+pub mod commands;
+pub mod config;
 pub mod fhir;
+pub mod jobs;
 pub mod knowledge;
+pub mod router;

@@ -1,3 +1,51 @@
-fn main() {
-    println!("medconsult {}", env!("CARGO_PKG_VERSION"));
+//! The program: reads the settings and runs one command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Error, Result};
+use clap::{Parser, Subcommand};
+use medconsult::base::telemetry;
+use medconsult::commands::{config, migrate, serve, worker};
+use medconsult::config::Config;
+
+/// An FHIR R4 server for telemedicine
+#[derive(Parser)]
+#[command(version)]
+struct Program {
+    /// The file with the settings [default: medconsult.toml, if there is one]
+    #[arg(long, global = true, env = "MEDCONSULT_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Worker(worker::Args),
+    Migrate(migrate::Args),
+    Config(config::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Program::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("medconsult: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(program: Program) -> Result<()> {
+    let config = Config::load(program.config.as_deref())?;
+    telemetry::init(config.log.format, &config.log.filter).map_err(Error::msg)?;
+    match program.command {
+        Command::Serve(args) => serve::run(args, config).await,
+        Command::Worker(args) => worker::run(args, config).await,
+        Command::Migrate(args) => migrate::run(args, config).await,
+        Command::Config(args) => config::run(args, config).await,
+    }
 }

@@ -1,0 +1,110 @@
+//! The composition root: where the parts of the server are put together, and where every hook is listed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use axum::serve::ListenerExt;
+
+use crate::base::{Clock, Database, IdGenerator};
+use crate::config::Config;
+use crate::jobs::{Registry, Worker};
+use crate::router::router;
+
+/// The changes of the database's layout, compiled in.
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long requests that have begun may take to end when the server is told to stop.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Everything that a running server consists of.
+#[derive(Debug)]
+pub struct App {
+    pub config: Config,
+    pub database: Database,
+    pub clock: Clock,
+    pub ids: IdGenerator,
+    pub jobs: Arc<Registry>,
+}
+
+impl App {
+    /// Puts the server together on a database that [`migrate`] has prepared.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn build(config: Config, database: Database, clock: Clock, ids: IdGenerator) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            config,
+            database,
+            clock,
+            ids,
+            jobs: Arc::new(handlers()),
+        }))
+    }
+
+    /// A worker for this server's jobs.
+    pub fn worker(&self) -> Worker {
+        let concurrency = self.config.jobs.concurrency as usize;
+        Worker::new(
+            self.database.write.clone(),
+            self.clock.clone(),
+            &self.ids,
+            self.jobs.clone(),
+            concurrency,
+        )
+    }
+
+    /// Answers requests until `stop` becomes true; then takes no new ones and finishes those that have begun.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: watch::Receiver<bool>) -> Result<()> {
+        // Answers are written in one go: waiting for more to send only delays them.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "cannot set TCP_NODELAY");
+            }
+        });
+        let server = axum::serve(listener, router(self)).with_graceful_shutdown(told(stop.clone()));
+        let mut server = tokio::spawn(async move { server.await });
+        tokio::select! {
+            ended = &mut server => return Ok(ended??),
+            () = told(stop) => {}
+        }
+        match timeout(GRACE, &mut server).await {
+            Ok(ended) => Ok(ended??),
+            Err(_) => {
+                tracing::warn!("some requests did not end in time and are cut off");
+                server.abort();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The handlers of jobs, and the jobs that come with the clock.
+fn handlers() -> Registry {
+    Registry::new()
+}
+
+/// Brings the database's layout up to this release. Several instances may try at once.
+///
+/// # Errors
+/// When the database is not there, or was changed by a newer release.
+pub async fn migrate(pool: &PgPool) -> Result<()> {
+    MIGRATIONS
+        .run(pool)
+        .await
+        .context("cannot bring the database up to date")
+}
+
+async fn told(mut stop: watch::Receiver<bool>) {
+    // An error means that whoever could tell is gone: stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

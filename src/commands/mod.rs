@@ -1,0 +1,91 @@
+//! The commands of the program, one file each: the arguments, and what is done.
+
+pub mod config;
+pub mod migrate;
+pub mod serve;
+pub mod worker;
+
+use anyhow::{Context, Result};
+use sqlx::postgres::PgConnectOptions;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::base::Database;
+use crate::base::database::PoolSizes;
+use crate::base::postgres::{Cluster, ClusterOptions, Durability};
+use crate::config::Config;
+
+/// The database that the settings name: a running one, or a private one, which then belongs to this process.
+pub struct OpenDatabase {
+    pub pools: Database,
+    private: Option<Cluster>,
+}
+
+impl OpenDatabase {
+    /// # Errors
+    /// When the connection string cannot be read, or the private Postgres cannot run.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let (options, private) = if let Some(url) = config.database.url.reveal() {
+            // The error would quote the string, and the password with it.
+            let options: PgConnectOptions = url
+                .parse()
+                .ok()
+                .context("database.url (or DATABASE_URL) is not a connection string of PostgreSQL")?;
+            (options, None)
+        } else {
+            let programs = &config.postgres.programs;
+            let cluster = Cluster::start(&ClusterOptions {
+                data_dir: config.data_dir.clone(),
+                programs: (!programs.as_os_str().is_empty()).then(|| programs.clone()),
+                durability: Durability::Durable,
+            })
+            .await?;
+            (cluster.connect_options(), Some(cluster))
+        };
+        let sizes = PoolSizes {
+            write: config.database.write_connections,
+            read: config.database.read_connections,
+        };
+        Ok(Self {
+            pools: Database::open(options, sizes),
+            private,
+        })
+    }
+
+    /// Where the data is, for a person to read.
+    pub fn place(&self, config: &Config) -> String {
+        match &self.private {
+            Some(_) => format!("a private PostgreSQL in {}", config.data_dir.display()),
+            None => format!("{:?}", config.database.url),
+        }
+    }
+
+    /// Closes the connections, and stops the private Postgres.
+    pub async fn close(self) {
+        self.pools.close().await;
+        if let Some(cluster) = self.private {
+            cluster.stop().await;
+        }
+    }
+}
+
+/// Becomes true when the process is asked to end (SIGTERM, or Ctrl-C).
+///
+/// # Errors
+/// When the operating system does not let us listen to signals.
+pub fn stop_signal() -> Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        sender.send_replace(true);
+        // A second Ctrl-C does not wait for anybody.
+        interrupt.recv().await;
+        std::process::exit(130);
+    });
+    Ok(receiver)
+}

@@ -1,0 +1,67 @@
+//! `medconsult serve`: the server.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+
+use super::{OpenDatabase, stop_signal};
+use crate::app::{self, App};
+use crate::base::{Clock, IdGenerator};
+use crate::config::Config;
+
+/// Start the server, with a private PostgreSQL unless a database is named
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// When the address is taken, the database cannot be had, or the listener fails.
+pub async fn run(_args: Args, config: Config) -> Result<()> {
+    let begun = Instant::now();
+    let stop = stop_signal()?;
+    // First of all the address: it is the likeliest to be taken, and the quickest to tell.
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let database = OpenDatabase::open(&config).await?;
+    let place = database.place(&config);
+    let result = serve(&database, config, listener, stop, begun, &place).await;
+    database.close().await;
+    result
+}
+
+async fn serve(
+    database: &OpenDatabase,
+    config: Config,
+    listener: TcpListener,
+    stop: tokio::sync::watch::Receiver<bool>,
+    begun: Instant,
+    place: &str,
+) -> Result<()> {
+    app::migrate(&database.pools.write).await?;
+    let mut config = config;
+    // Port 0 asks for any free one; links must name the one that was given.
+    config.listen = listener.local_addr()?;
+    let base = config.fhir_base();
+    let app = App::build(config, database.pools.clone(), Clock::system(), IdGenerator::random()).await?;
+    let worker = (app.config.jobs.concurrency > 0).then(|| {
+        let (worker, stop) = (app.worker(), stop.clone());
+        tokio::spawn(async move { worker.run(stop).await })
+    });
+    announce(&base, place, begun);
+    let result = app.serve(listener, stop).await;
+    if let Some(worker) = worker {
+        worker.await?;
+    }
+    result
+}
+
+/// One line for the person at the terminal, on standard output; log lines go to standard error.
+fn announce(base: &str, place: &str, begun: Instant) {
+    println!(
+        "MedConsult is ready at {base} after {:.2} s, on {place}. Ctrl-C stops it.",
+        begun.elapsed().as_secs_f64()
+    );
+}

@@ -1,0 +1,460 @@
+//! The settings: `medconsult.toml`, overridden by environment variables.
+//!
+//! A setting `section.key` of the file is `MEDCONSULT_SECTION_KEY` in the environment. The struct is the only list of
+//! settings: names, types and defaults are read off its default value. A name that is in neither is an error, which
+//! suggests the nearest one, since a misspelt safety setting that is silently ignored is worse than a server that does
+//! not start.
+
+use std::fmt;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize, Serializer};
+use toml::{Table, Value};
+
+use crate::base::telemetry::LogFormat;
+
+/// Everything that can be set, with what holds when it is not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address and port of the server. Loopback only, as long as there are no accounts.
+    pub listen: SocketAddr,
+    /// What clients call this server, as in `https://clinic.example`; empty for `http://` and the listening address.
+    pub public_url: String,
+    /// Where everything that must last is kept, the private Postgres above all.
+    pub data_dir: PathBuf,
+    /// How callers prove who they are.
+    pub auth: Auth,
+    pub database: DatabaseConfig,
+    pub postgres: PostgresConfig,
+    pub http: HttpConfig,
+    pub search: SearchConfig,
+    pub jobs: JobsConfig,
+    pub log: LogConfig,
+}
+
+/// The database.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `postgres://user:password@host/database`; empty to run a private Postgres. Also `DATABASE_URL`.
+    pub url: DatabaseUrl,
+    /// Connections for writes and for reads by id.
+    pub write_connections: u32,
+    /// Connections for searches.
+    pub read_connections: u32,
+}
+
+/// The private Postgres.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// The folder of PostgreSQL's programs (`initdb`, `pg_ctl`, `postgres`); empty to look for them.
+    pub programs: PathBuf,
+}
+
+/// What the server takes from a client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Longest body of a request, in bytes, after decompression.
+    pub max_body_bytes: usize,
+}
+
+/// How much a search answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SearchConfig {
+    /// Resources per page when the client does not say.
+    pub default_count: u32,
+    /// Resources per page at most, whatever the client says.
+    pub max_count: u32,
+}
+
+/// Background work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobsConfig {
+    /// Jobs that this process runs at the same time; 0 to leave them to `medconsult worker`.
+    pub concurrency: u32,
+}
+
+/// Log lines, on standard error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// Which lines, as in `info,medconsult::jobs=debug`.
+    pub filter: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // Root's home is closed to the account that Postgres runs under.
+        let data_dir = if rustix::process::geteuid().is_root() {
+            "/var/lib/medconsult"
+        } else {
+            "data"
+        };
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            public_url: String::new(),
+            data_dir: data_dir.into(),
+            auth: Auth::Off,
+            database: DatabaseConfig::default(),
+            postgres: PostgresConfig::default(),
+            http: HttpConfig::default(),
+            search: SearchConfig::default(),
+            jobs: JobsConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            url: DatabaseUrl::default(),
+            write_connections: 16,
+            read_connections: 16,
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 50 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self {
+            default_count: 20,
+            max_count: 1000,
+        }
+    }
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self { concurrency: 4 }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+/// How callers prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", rename_all = "lowercase")]
+pub enum Auth {
+    /// They do not: an open sandbox, on a loopback address.
+    Off,
+}
+
+impl TryFrom<String> for Auth {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "off" => Ok(Self::Off),
+            other => Err(format!(
+                "auth cannot be {other:?}: this version has no accounts yet, so it can only be \"off\", an open sandbox \
+                 on a loopback address"
+            )),
+        }
+    }
+}
+
+/// A connection string. Shown without its password.
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The whole connection string; `None` when no database was named.
+    pub fn reveal(&self) -> Option<&str> {
+        (!self.0.is_empty()).then_some(&self.0)
+    }
+
+    fn masked(&self) -> String {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return if self.0.is_empty() {
+                String::new()
+            } else {
+                "***".to_owned()
+            };
+        };
+        // The query may carry a password as well (`?password=`), so all of it goes.
+        let rest = rest.split('?').next().unwrap_or_default();
+        match rest.rsplit_once('@') {
+            Some((login, host)) => {
+                let user = login.split(':').next().unwrap_or_default();
+                format!("{scheme}://{user}:***@{host}")
+            }
+            None => format!("{scheme}://{rest}"),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+impl Serialize for DatabaseUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.masked())
+    }
+}
+
+const PREFIX: &str = "MEDCONSULT_";
+/// Variables with our prefix that are not settings: where the settings are, and where tests find their data.
+const NOT_SETTINGS: [&str; 2] = ["MEDCONSULT_CONFIG", "MEDCONSULT_SHARED"];
+const DEFAULT_FILE: &str = "medconsult.toml";
+
+impl Config {
+    /// Reads the file named by `file`, else by `MEDCONSULT_CONFIG`, else `medconsult.toml` if there is one, and then the
+    /// environment.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a name that does not exist, a value of the wrong type.
+    pub fn load(file: Option<&Path>) -> Result<Self> {
+        let named = file
+            .map(Path::to_owned)
+            .or_else(|| std::env::var_os("MEDCONSULT_CONFIG").map(PathBuf::from));
+        let path = named.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        // A variable that is not UTF-8 cannot be one of ours.
+        let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self::from_parts(&text, &path, environment)
+    }
+
+    fn from_parts(text: &str, path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self> {
+        let mut table: Table = toml::from_str(text).with_context(|| format!("{} is not valid TOML", path.display()))?;
+        let known = known_settings();
+        refuse_unknown(&table, "", &known).with_context(|| format!("in {}", path.display()))?;
+
+        let mut environment: Vec<_> = environment.collect();
+        // So that MEDCONSULT_DATABASE_URL, which is more explicit, wins over DATABASE_URL, which other programs read too.
+        environment.sort();
+        for (name, value) in environment {
+            let setting = match name.as_str() {
+                "DATABASE_URL" => "database.url".to_owned(),
+                _ if !name.starts_with(PREFIX) || NOT_SETTINGS.contains(&name.as_str()) => continue,
+                _ => known
+                    .iter()
+                    .map(|(setting, _)| setting)
+                    .find(|setting| variable(setting) == name)
+                    .cloned()
+                    .with_context(|| unknown("environment variable", &name, known.iter().map(|(s, _)| variable(s))))?,
+            };
+            let example = known
+                .iter()
+                .find(|(known, _)| *known == setting)
+                .map(|(_, example)| example);
+            let value = match example {
+                Some(Value::Integer(_)) => Value::Integer(
+                    value
+                        .parse()
+                        .with_context(|| format!("{name} must be a whole number"))?,
+                ),
+                _ => Value::String(value),
+            };
+            insert(&mut table, &setting, value);
+        }
+        let config: Self = table
+            .try_into()
+            .map_err(|error: toml::de::Error| anyhow::anyhow!("{}", error.to_string().trim()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What no single setting can tell to be wrong.
+    fn check(&self) -> Result<()> {
+        match self.auth {
+            Auth::Off if !self.listen.ip().is_loopback() => bail!(
+                "refusing to listen on {}: this server has no accounts yet, so whoever can reach that address could read \
+                 and change every record. Listen on a loopback address, such as 127.0.0.1:{}.",
+                self.listen,
+                self.listen.port()
+            ),
+            Auth::Off => {}
+        }
+        if self.search.default_count > self.search.max_count {
+            bail!("search.default_count is greater than search.max_count");
+        }
+        if self.database.write_connections == 0 || self.database.read_connections == 0 {
+            bail!("database.write_connections and database.read_connections must be at least 1");
+        }
+        Ok(())
+    }
+
+    /// The base of every FHIR URL that the server hands out: no slash at the end.
+    pub fn fhir_base(&self) -> String {
+        let public = self.public_url.trim_end_matches('/');
+        if public.is_empty() {
+            format!("http://{}/fhir", self.listen)
+        } else {
+            format!("{public}/fhir")
+        }
+    }
+
+    /// The settings as a file, secrets masked.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+}
+
+/// Every setting as `section.key`, with its default.
+fn known_settings() -> Vec<(String, Value)> {
+    fn collect(table: &Table, prefix: &str, into: &mut Vec<(String, Value)>) {
+        for (key, value) in table {
+            match value {
+                Value::Table(section) => collect(section, &format!("{prefix}{key}."), into),
+                leaf => into.push((format!("{prefix}{key}"), leaf.clone())),
+            }
+        }
+    }
+    let mut known = Vec::new();
+    if let Ok(Value::Table(table)) = Value::try_from(Config::default()) {
+        collect(&table, "", &mut known);
+    }
+    known
+}
+
+fn refuse_unknown(table: &Table, prefix: &str, known: &[(String, Value)]) -> Result<()> {
+    for (key, value) in table {
+        let setting = format!("{prefix}{key}");
+        let section = format!("{setting}.");
+        match value {
+            Value::Table(inner) if known.iter().any(|(known, _)| known.starts_with(&section)) => {
+                refuse_unknown(inner, &section, known)?;
+            }
+            _ if known.iter().any(|(known, _)| *known == setting) => {}
+            _ => bail!(unknown(
+                "setting",
+                &setting,
+                known.iter().map(|(setting, _)| setting.clone())
+            )),
+        }
+    }
+    Ok(())
+}
+
+fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
+    let nearest = known
+        .map(|candidate| (strsim::damerau_levenshtein(name, &candidate), candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= 4);
+    match nearest {
+        Some((_, nearest)) => format!("unknown {what} {name}; did you mean {nearest}?"),
+        None => format!("unknown {what} {name}; `medconsult config` lists all settings"),
+    }
+}
+
+fn variable(setting: &str) -> String {
+    format!("{PREFIX}{}", setting.replace('.', "_").to_uppercase())
+}
+
+fn insert(table: &mut Table, setting: &str, value: Value) {
+    match setting.split_once('.') {
+        None => {
+            table.insert(setting.to_owned(), value);
+        }
+        Some((section, key)) => {
+            let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(section) = section {
+                insert(section, key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Config::from_parts(text, Path::new("medconsult.toml"), environment).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let file = "listen = '127.0.0.1:1'\n[search]\nmax_count = 50\ndefault_count = 10\n";
+        let environment = [
+            ("MEDCONSULT_LISTEN", "127.0.0.1:2"),
+            ("MEDCONSULT_SEARCH_MAX_COUNT", "70"),
+            ("HOME", "/root"),
+        ];
+        let config = load(file, &environment).unwrap();
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!((config.search.default_count, config.search.max_count), (10, 70));
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_that_suggests_the_nearest() {
+        let error = load("[search]\nmax_cuont = 5", &[]).unwrap_err();
+        assert!(
+            error.contains("unknown setting search.max_cuont; did you mean search.max_count?"),
+            "{error}"
+        );
+        let error = load("", &[("MEDCONSULT_LISTEM", "127.0.0.1:1")]).unwrap_err();
+        assert!(error.contains("did you mean MEDCONSULT_LISTEN?"), "{error}");
+        let error = load("frobnicate = true", &[]).unwrap_err();
+        assert!(error.contains("`medconsult config` lists"), "{error}");
+    }
+
+    #[test]
+    fn without_accounts_only_loopback_is_listened_on() {
+        for open in ["0.0.0.0:8080", "[::]:8080", "192.168.1.7:80"] {
+            let error = load("", &[("MEDCONSULT_LISTEN", open)]).unwrap_err();
+            assert!(error.contains("refusing to listen"), "{error}");
+        }
+        assert!(load("", &[("MEDCONSULT_LISTEN", "[::1]:8080")]).is_ok());
+        assert!(load("auth = 'on'", &[]).unwrap_err().contains("no accounts yet"));
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        let url = "postgres://clinic:hunter2@db.example/records?password=hunter2";
+        let config = load("", &[("DATABASE_URL", url)]).unwrap();
+        assert_eq!(config.database.url.reveal(), Some(url));
+        assert!(config.to_toml().contains("postgres://clinic:***@db.example/records"));
+        assert!(!format!("{config:?}{}", config.to_toml()).contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_again() {
+        let printed = load("", &[]).unwrap().to_toml();
+        assert_eq!(load(&printed, &[]).unwrap().to_toml(), printed);
+    }
+
+    #[test]
+    fn the_base_url_follows_the_public_one() {
+        assert_eq!(load("", &[]).unwrap().fhir_base(), "http://127.0.0.1:8080/fhir");
+        assert_eq!(
+            load("public_url = 'https://clinic.example/'", &[]).unwrap().fhir_base(),
+            "https://clinic.example/fhir"
+        );
+    }
+}

@@ -1,0 +1,362 @@
+//! The harness: a real server with a database of its own for every test.
+//!
+//! One private Postgres serves the whole test process. It is started by the first test, with a template database that has
+//! been migrated once; each test gets a copy, which takes some milliseconds, and may therefore run beside all others. A
+//! watchdog stops this Postgres when the test process ends, in whatever way it ends.
+
+use std::io::Write;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::{env, fs, process, thread};
+
+use jiff::{SignedDuration, Timestamp};
+use medconsult::app::{App, migrate};
+use medconsult::base::clock::ManualClock;
+use medconsult::base::database::PoolSizes;
+use medconsult::base::postgres::{Cluster, ClusterOptions, Durability};
+use medconsult::base::{Clock, Database, IdGenerator};
+use medconsult::config::Config;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+/// The Postgres of this test process.
+struct TestCluster {
+    cluster: Cluster,
+    /// The cluster's watch and the template's connections live on this runtime: those of the tests end with their tests.
+    _runtime: Runtime,
+}
+
+static CLUSTER: LazyLock<TestCluster> = LazyLock::new(|| {
+    // Tests are themselves inside a runtime, where another may not block.
+    thread::spawn(start_cluster)
+        .join()
+        .expect("the private Postgres of the tests starts")
+});
+
+const TEMPLATE: &str = "template_of_tests";
+
+fn start_cluster() -> TestCluster {
+    let parent = clusters_directory();
+    remove_old_clusters(&parent);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let cluster = runtime.block_on(async {
+        let data_dir = parent.join(process::id().to_string());
+        let options = ClusterOptions {
+            data_dir: data_dir.clone(),
+            programs: None,
+            durability: Durability::Throwaway,
+        };
+        let cluster = Cluster::start(&options).await.expect("a private Postgres");
+        stop_with_this_process(&data_dir);
+        administer(&cluster, &format!("CREATE DATABASE {TEMPLATE} OWNER medconsult")).await;
+        let sizes = PoolSizes { write: 2, read: 1 };
+        let template = Database::open(cluster.connect_options().database(TEMPLATE), sizes);
+        migrate(&template.write).await.expect("the migrations run");
+        template.close().await;
+        cluster
+    });
+    TestCluster {
+        cluster,
+        _runtime: runtime,
+    }
+}
+
+/// Not below the repository: the account that runs Postgres when the tests run as root may not be let in there.
+fn clusters_directory() -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    let directory = env::temp_dir().join(format!("medconsult-tests-{user}"));
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// A process that cannot be caught (`kill -9`, a crash of the machine) may have left its directory.
+fn remove_old_clusters(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let alive = Path::new("/proc").join(entry.file_name()).exists();
+        if cfg!(target_os = "linux") && !alive {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Starts a shell that waits for the end of this process (whose end of the pipe is closed by then, whatever happened),
+/// kills the Postgres and removes its files.
+fn stop_with_this_process(data_dir: &Path) {
+    let script = r#"read -r _; read -r pid < "$0/postgres/postmaster.pid" && kill -QUIT "$pid"
+        while [ -e "/proc/$pid" ]; do sleep 0.05; done; rm -rf "$0""#;
+    let mut watchdog = Command::new("sh")
+        .args(["-c", script])
+        .arg(data_dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    let mut pipe = watchdog.stdin.take().unwrap();
+    pipe.flush().unwrap();
+    std::mem::forget(pipe); // open for as long as this process lives
+}
+
+async fn administer(cluster: &Cluster, statement: &str) {
+    let mut connection = cluster.administrator_options().connect().await.unwrap();
+    connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// A server of a test's own, and the client that talks to it.
+pub struct TestApp {
+    /// `http://127.0.0.1:<port>`
+    pub address: String,
+    pub client: Client,
+    pub app: Arc<App>,
+    pub clock: TestClock,
+    database: TestDatabase,
+    stop: watch::Sender<bool>,
+}
+
+/// The clock of a [`TestApp`]: the time of the machine, unless the test asked for one that it moves itself.
+pub enum TestClock {
+    System,
+    Manual(ManualClock),
+}
+
+/// Starts a server whose clock is the machine's.
+pub async fn spawn_app() -> TestApp {
+    spawn_app_with(|_| {}).await
+}
+
+/// Starts a server with other settings than the default ones.
+pub async fn spawn_app_with(change: impl FnOnce(&mut Config)) -> TestApp {
+    spawn(change, Clock::system(), TestClock::System).await
+}
+
+/// Starts a server whose clock stands at `start` until [`TestApp::advance`] moves it.
+pub async fn spawn_app_at(start: &str) -> TestApp {
+    let (clock, hand) = Clock::manual(start.parse().expect("an instant"));
+    spawn(|_| {}, clock, TestClock::Manual(hand)).await
+}
+
+async fn spawn(change: impl FnOnce(&mut Config), clock: Clock, test_clock: TestClock) -> TestApp {
+    let database = TestDatabase::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = Config {
+        listen: listener.local_addr().unwrap(),
+        ..Config::default()
+    };
+    config.database.write_connections = 8;
+    config.database.read_connections = 4;
+    change(&mut config);
+    let sizes = PoolSizes {
+        write: config.database.write_connections,
+        read: config.database.read_connections,
+    };
+    let pools = Database::open(database.options(), sizes);
+    let app = App::build(config, pools, clock, IdGenerator::random())
+        .await
+        .expect("the server is put together");
+    let (stop, stopped) = watch::channel(false);
+    let address = format!("http://{}", app.config.listen);
+    tokio::spawn(app.clone().serve(listener, stopped));
+    let client = Client::builder().no_proxy().build().unwrap();
+    TestApp {
+        address,
+        client,
+        app,
+        clock: test_clock,
+        database,
+        stop,
+    }
+}
+
+impl TestApp {
+    /// A request for `path`: one that starts with `/` is from the root of the server, any other from the FHIR base.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = if path.starts_with("http://") {
+            path.to_owned()
+        } else if path.starts_with('/') {
+            format!("{}{path}", self.address)
+        } else {
+            format!("{}/fhir/{path}", self.address)
+        };
+        self.client.request(method, url)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::to(json_body(self.request(Method::POST, path), body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        Answer::to(json_body(self.request(Method::PUT, path), body)).await
+    }
+
+    /// A JSON Patch.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        let request = self
+            .request(Method::PATCH, path)
+            .header("content-type", "application/json-patch+json");
+        Answer::to(request.body(body.to_string())).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::DELETE, path)).await
+    }
+
+    /// A request made by the test itself, with headers of its choice.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        Answer::to(request).await
+    }
+
+    /// A connection to this server's database, for looking behind the curtain.
+    pub async fn connection(&self) -> PgConnection {
+        self.database.options().connect().await.unwrap()
+    }
+
+    /// Moves the clock of a server made by [`spawn_app_at`].
+    pub fn advance(&self, by: SignedDuration) {
+        match &self.clock {
+            TestClock::Manual(hand) => hand.advance(by),
+            TestClock::System => panic!("this server runs on the machine's clock; use spawn_app_at"),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.app.clock.now()
+    }
+
+    /// Runs all jobs that are due, and those that they cause.
+    pub async fn run_jobs(&self) -> usize {
+        self.app.worker().run_due().await.unwrap()
+    }
+}
+
+impl Drop for TestApp {
+    /// Stops the server, and fails the test if it leaves a job that nobody ran: a test that causes a job says by
+    /// [`TestApp::run_jobs`] that it knows.
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if !thread::panicking() {
+            let left = self.database.leftover_jobs();
+            assert!(left.is_empty(), "jobs were left over: {left:?}");
+        }
+    }
+}
+
+fn json_body(request: RequestBuilder, body: &Value) -> RequestBuilder {
+    request
+        .header("content-type", "application/fhir+json")
+        .body(body.to_string())
+}
+
+/// An answer of the server, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub bytes: bytes::Bytes,
+}
+
+impl Answer {
+    async fn to(request: RequestBuilder) -> Self {
+        let response = request.send().await.expect("the server answers");
+        let (status, headers) = (response.status(), response.headers().clone());
+        Self {
+            status,
+            headers,
+            bytes: response.bytes().await.expect("the answer is complete"),
+        }
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error} in {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// A header, or the empty string.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Fails the test, showing the body, unless the status is the expected one; gives the answer back.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        self
+    }
+}
+
+/// A migrated, empty database, dropped with this value.
+pub struct TestDatabase {
+    name: String,
+}
+
+static NEXT_DATABASE: AtomicU32 = AtomicU32::new(1);
+
+impl TestDatabase {
+    pub async fn new() -> Self {
+        let name = format!("test_{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
+        // The first access starts the cluster, which takes a second or two of this test's time.
+        administer(
+            &CLUSTER.deref().cluster,
+            &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER medconsult"),
+        )
+        .await;
+        Self { name }
+    }
+
+    pub fn options(&self) -> PgConnectOptions {
+        CLUSTER.cluster.connect_options().database(&self.name)
+    }
+
+    fn leftover_jobs(&self) -> Vec<String> {
+        let options = self.options();
+        in_own_runtime(async move {
+            let mut connection = options.connect().await.unwrap();
+            let left = sqlx::query_scalar("SELECT kind FROM job ORDER BY id")
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+            connection.close().await.unwrap();
+            left
+        })
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        in_own_runtime(async move { administer(&CLUSTER.cluster, &statement).await });
+    }
+}
+
+/// Runs asynchronous work from a `drop`, which is inside the test's runtime but cannot wait in it.
+fn in_own_runtime<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let runtime = move || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(work)
+    };
+    thread::spawn(runtime).join().expect("the work succeeds")
+}

@@ -1,0 +1,5 @@
+//! All integration tests, as one program: linking is slow, and one Postgres serves them all.
+
+mod app;
+mod ground;
+mod jobs;

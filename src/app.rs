@@ -5,20 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sqlx::PgPool;
-use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use axum::serve::ListenerExt;
 
-use crate::base::{Clock, Database, IdGenerator};
+use crate::base::{Clock, Database, IdGenerator, migrations};
 use crate::config::Config;
 use crate::jobs::{Registry, Worker};
 use crate::router::router;
-
-/// The changes of the database's layout, compiled in.
-static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// How long requests that have begun may take to end when the server is told to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -98,8 +94,8 @@ fn handlers() -> Registry {
 /// # Errors
 /// When the database is not there, or was changed by a newer release.
 pub async fn migrate(pool: &PgPool) -> Result<()> {
-    MIGRATIONS
-        .run(pool)
+    let mut connection = pool.acquire().await.context("cannot reach the database")?;
+    migrations::run(&mut connection)
         .await
         .context("cannot bring the database up to date")
 }

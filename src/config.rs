@@ -152,7 +152,7 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self {
             format: LogFormat::Text,
-            filter: "info".to_owned(),
+            filter: "info,sqlx::postgres::notice=warn".to_owned(),
         }
     }
 }

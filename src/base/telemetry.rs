@@ -1,5 +1,7 @@
 //! Log lines: a readable message plus fields, to standard error. Never personal data: no name, no query text, no body.
 
+use std::io::IsTerminal;
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -25,6 +27,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
         EnvFilter::try_new(filter).map_err(|error| format!("the log filter {filter:?} is invalid: {error}"))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // An error means that a subscriber is there already, as in a test process that starts many servers.
     let _already_there = match format {

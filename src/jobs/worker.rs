@@ -9,8 +9,8 @@ use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
 use serde_json::Value;
-use sqlx::PgPool;
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgRow};
+use sqlx::{PgPool, Row};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -38,7 +38,6 @@ pub struct Worker {
     concurrency: usize,
 }
 
-#[derive(sqlx::FromRow)]
 struct Claimed {
     id: i64,
     kind: String,
@@ -46,6 +45,19 @@ struct Claimed {
     depth: i32,
     attempts: i32,
     max_attempts: i32,
+}
+
+impl Claimed {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            kind: row.try_get("kind")?,
+            payload: row.try_get("payload")?,
+            depth: row.try_get("depth")?,
+            attempts: row.try_get("attempts")?,
+            max_attempts: row.try_get("max_attempts")?,
+        })
+    }
 }
 
 impl Worker {
@@ -115,7 +127,7 @@ impl Worker {
     async fn claim(&self, limit: usize) -> Result<Vec<Claimed>, sqlx::Error> {
         let now = self.clock.now();
         // Only kinds that this release knows: during an upgrade, others belong to the newer instances.
-        sqlx::query_as(
+        let rows = sqlx::query(
             "UPDATE job SET due_at = $2, attempts = attempts + 1, worker = $3
              WHERE id IN (
                  SELECT id FROM job WHERE dead_at IS NULL AND due_at <= $1 AND kind = ANY($4)
@@ -129,7 +141,8 @@ impl Worker {
         .bind(self.registry.kinds())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
-        .await
+        .await?;
+        rows.iter().map(Claimed::from_row).collect()
     }
 
     /// Starts as many due jobs as there is room for, and returns how long to wait for the next.

@@ -32,7 +32,7 @@ pub const COLUMNS: &str =
 
 /// Brings the database to the schema of this program. Safe to run from several instances at once.
 pub async fn migrate(connection: &mut PgConnection) -> Result<(), sqlx::migrate::MigrateError> {
-    sqlx::migrate!("./migrations").run(connection).await
+    crate::base::migrations::run(connection).await
 }
 
 /// The door to the database, with what may be remembered about it: ids that never change once they are given.

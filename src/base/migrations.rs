@@ -1,0 +1,49 @@
+//! The changes of the database's layout, in order, compiled into the program.
+//!
+//! They are listed by hand rather than by `sqlx::migrate!`: that macro would compile sqlx a second time, for the compiler's
+//! use, and add a minute to a first build. A test compares the list with the folder.
+
+use sqlx::PgConnection;
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+
+/// Number, description and text of each file in `migrations/`.
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "core", include_str!("../../migrations/0001_core.sql")),
+    (2, "jobs", include_str!("../../migrations/0002_jobs.sql")),
+];
+
+/// Brings the database up to this release. Several instances may try at once: one works, the others wait.
+///
+/// # Errors
+/// When the database is not there, was changed by a newer release, or a migration that has run was edited since.
+pub async fn run(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    let migrations = MIGRATIONS.map(|(version, description, text)| {
+        Migration::new(
+            version,
+            description.into(),
+            MigrationType::Simple,
+            text.into_sql_str(),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.into()).run(connection).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_listed() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".sql"))
+            .collect();
+        files.sort();
+        let listed = MIGRATIONS.map(|(version, description, _)| format!("{version:04}_{description}.sql"));
+        assert_eq!(files, listed);
+    }
+}

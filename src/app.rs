@@ -1,23 +1,16 @@
 //! The composition root: where the parts of the server are put together, and where every hook is listed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
-use axum::serve::ListenerExt;
-
-use crate::base::{Clock, Database, IdGenerator, migrations};
+use crate::base::{Clock, Database, IdGenerator, listen, migrations};
 use crate::config::Config;
 use crate::jobs::{Registry, Worker};
 use crate::router::router;
-
-/// How long requests that have begun may take to end when the server is told to stop.
-const GRACE: Duration = Duration::from_secs(30);
 
 /// Everything that a running server consists of.
 #[derive(Debug)]
@@ -57,30 +50,8 @@ impl App {
     }
 
     /// Answers requests until `stop` becomes true; then takes no new ones and finishes those that have begun.
-    ///
-    /// # Errors
-    /// When the listener fails.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: watch::Receiver<bool>) -> Result<()> {
-        // Answers are written in one go: waiting for more to send only delays them.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "cannot set TCP_NODELAY");
-            }
-        });
-        let server = axum::serve(listener, router(self)).with_graceful_shutdown(told(stop.clone()));
-        let mut server = tokio::spawn(async move { server.await });
-        tokio::select! {
-            ended = &mut server => return Ok(ended??),
-            () = told(stop) => {}
-        }
-        match timeout(GRACE, &mut server).await {
-            Ok(ended) => Ok(ended??),
-            Err(_) => {
-                tracing::warn!("some requests did not end in time and are cut off");
-                server.abort();
-                Ok(())
-            }
-        }
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: watch::Receiver<bool>) {
+        listen::serve(listener, router(self), stop).await;
     }
 }
 
@@ -98,9 +69,4 @@ pub async fn migrate(pool: &PgPool) -> Result<()> {
     migrations::run(&mut connection)
         .await
         .context("cannot bring the database up to date")
-}
-
-async fn told(mut stop: watch::Receiver<bool>) {
-    // An error means that whoever could tell is gone: stop as well.
-    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -62,6 +62,11 @@ pub struct PostgresConfig {
 pub struct HttpConfig {
     /// Longest body of a request, in bytes, after decompression.
     pub max_body_bytes: usize,
+    /// How long a client may take to send a body.
+    pub body_timeout_seconds: u64,
+    /// Web origins whose scripts may use this server, as in `https://app.example`; `*` for all, empty for none. In the
+    /// environment, separated by commas.
+    pub cors_origins: Vec<String>,
 }
 
 /// How much a search answers.
@@ -129,6 +134,8 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             max_body_bytes: 50 * 1024 * 1024,
+            body_timeout_seconds: 30,
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -277,6 +284,10 @@ impl Config {
                         .parse()
                         .with_context(|| format!("{name} must be a whole number"))?,
                 ),
+                Some(Value::Array(_)) => {
+                    let elements = value.split(',').map(str::trim).filter(|element| !element.is_empty());
+                    Value::Array(elements.map(|element| Value::String(element.to_owned())).collect())
+                }
                 _ => Value::String(value),
             };
             insert(&mut table, &setting, value);
@@ -441,6 +452,16 @@ mod tests {
         assert_eq!(config.database.url.reveal(), Some(url));
         assert!(config.to_toml().contains("postgres://clinic:***@db.example/records"));
         assert!(!format!("{config:?}{}", config.to_toml()).contains("hunter2"));
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas_in_the_environment() {
+        let config = load(
+            "",
+            &[("MEDCONSULT_HTTP_CORS_ORIGINS", "https://a.example, https://b.example")],
+        )
+        .unwrap();
+        assert_eq!(config.http.cors_origins, ["https://a.example", "https://b.example"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod database;
 pub mod ids;
+pub mod listen;
 pub mod migrations;
 pub mod postgres;
 pub mod telemetry;

@@ -18,7 +18,8 @@ pub enum LogFormat {
 
 /// Sends the log lines that pass `filter` (the syntax of
 /// [`EnvFilter`](https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html), for
-/// instance `info,medconsult::jobs=debug`) to standard error. Only the first call in a process counts.
+/// instance `info,medconsult::jobs=debug`) to standard error. Only the first call in a process counts. Panics
+/// become log lines as well.
 ///
 /// # Errors
 /// A sentence about the part of `filter` that cannot be read.
@@ -34,5 +35,10 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
         LogFormat::Text => subscriber.with_target(false).try_init(),
         LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
     };
+    // The message of a panic may quote what was being worked on; where it happened says enough.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a fault in the program");
+    }));
     Ok(())
 }

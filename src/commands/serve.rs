@@ -51,11 +51,11 @@ async fn serve(
         tokio::spawn(async move { worker.run(stop).await })
     });
     announce(&base, place, begun);
-    let result = app.serve(listener, stop).await;
+    app.serve(listener, stop).await;
     if let Some(worker) = worker {
         worker.await?;
     }
-    result
+    Ok(())
 }
 
 /// One line for the person at the terminal, on standard output; log lines go to standard error.

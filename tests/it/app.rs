@@ -119,6 +119,8 @@ async fn administer(cluster: &Cluster, statement: &str) {
 pub struct TestApp {
     /// `http://127.0.0.1:<port>`
     pub address: String,
+    /// `http://127.0.0.1:<port>/fhir`
+    pub base: String,
     pub client: Client,
     pub app: Arc<App>,
     pub clock: TestClock,
@@ -170,8 +172,10 @@ async fn spawn(change: impl FnOnce(&mut Config), clock: Clock, test_clock: TestC
     let address = format!("http://{}", app.config.listen);
     tokio::spawn(app.clone().serve(listener, stopped));
     let client = Client::builder().no_proxy().build().unwrap();
+    let base = app.config.fhir_base();
     TestApp {
         address,
+        base,
         client,
         app,
         clock: test_clock,
@@ -188,38 +192,29 @@ impl TestApp {
         } else if path.starts_with('/') {
             format!("{}{path}", self.address)
         } else {
-            format!("{}/fhir/{path}", self.address)
+            format!("{}/{path}", self.base)
         };
         self.client.request(method, url)
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
-        Answer::to(self.request(Method::GET, path)).await
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        Answer::to(json_body(self.request(Method::POST, path), body)).await
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.request(Method::POST, path)
     }
 
-    pub async fn put(&self, path: &str, body: &Value) -> Answer {
-        Answer::to(json_body(self.request(Method::PUT, path), body)).await
+    pub fn put(&self, path: &str) -> RequestBuilder {
+        self.request(Method::PUT, path)
     }
 
-    /// A JSON Patch.
-    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
-        let request = self
-            .request(Method::PATCH, path)
-            .header("content-type", "application/json-patch+json");
-        Answer::to(request.body(body.to_string())).await
+    pub fn patch(&self, path: &str) -> RequestBuilder {
+        self.request(Method::PATCH, path)
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
-        Answer::to(self.request(Method::DELETE, path)).await
-    }
-
-    /// A request made by the test itself, with headers of its choice.
-    pub async fn send(&self, request: RequestBuilder) -> Answer {
-        Answer::to(request).await
+    pub fn delete(&self, path: &str) -> RequestBuilder {
+        self.request(Method::DELETE, path)
     }
 
     /// A connection to this server's database, for looking behind the curtain.
@@ -257,10 +252,30 @@ impl Drop for TestApp {
     }
 }
 
-fn json_body(request: RequestBuilder, body: &Value) -> RequestBuilder {
-    request
-        .header("content-type", "application/fhir+json")
-        .body(body.to_string())
+/// What tests do with a request.
+pub trait Ask {
+    /// Gives the request a FHIR resource as its body.
+    fn fhir(self, resource: &Value) -> Self;
+
+    /// Sends the request and reads the answer to its end.
+    fn answer(self) -> impl Future<Output = Answer>;
+}
+
+impl Ask for RequestBuilder {
+    fn fhir(self, resource: &Value) -> Self {
+        self.header("content-type", "application/fhir+json")
+            .body(resource.to_string())
+    }
+
+    async fn answer(self) -> Answer {
+        let response = self.send().await.expect("the server answers");
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer {
+            status,
+            headers,
+            bytes: response.bytes().await.expect("the answer is complete"),
+        }
+    }
 }
 
 /// An answer of the server, read to its end.
@@ -272,16 +287,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    async fn to(request: RequestBuilder) -> Self {
-        let response = request.send().await.expect("the server answers");
-        let (status, headers) = (response.status(), response.headers().clone());
-        Self {
-            status,
-            headers,
-            bytes: response.bytes().await.expect("the answer is complete"),
-        }
-    }
-
     /// The body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {

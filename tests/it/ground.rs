@@ -1,20 +1,20 @@
 //! The routes that look after the server itself.
 
-use crate::app::spawn_app;
+use crate::app::{Ask, spawn_app};
 
 #[tokio::test]
 async fn the_server_lives_and_is_ready() {
     let app = spawn_app().await;
-    assert_eq!(app.get("/healthz").await.expect(200).text(), "ok\n");
-    assert_eq!(app.get("/readyz").await.expect(200).text(), "ready\n");
+    assert_eq!(app.get("/healthz").answer().await.expect(200).text(), "ok\n");
+    assert_eq!(app.get("/readyz").answer().await.expect(200).text(), "ready\n");
 }
 
 #[tokio::test]
 async fn without_its_database_the_server_lives_but_is_not_ready() {
     let app = spawn_app().await;
     app.app.database.close().await;
-    app.get("/healthz").await.expect(200);
-    app.get("/readyz").await.expect(503);
+    app.get("/healthz").answer().await.expect(200);
+    app.get("/readyz").answer().await.expect(503);
 }
 
 #[tokio::test]

@@ -30,11 +30,6 @@ use crate::knowledge::definitions::Definitions;
 pub const COLUMNS: &str =
     "r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, coalesce(r.exact, r.content::text) AS json";
 
-/// Brings the database to the schema of this program. Safe to run from several instances at once.
-pub async fn migrate(connection: &mut PgConnection) -> Result<(), sqlx::migrate::MigrateError> {
-    crate::base::migrations::run(connection).await
-}
-
 /// The door to the database, with what may be remembered about it: ids that never change once they are given.
 pub struct Store {
     fixed: Connections,

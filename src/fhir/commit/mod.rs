@@ -1,0 +1,177 @@
+//! The only door for writes.
+//!
+//! [`commit`] takes any number of creates, updates, patches and deletes and stores all of them or none
+//! (<https://hl7.org/fhir/R4/http.html#trules>). Whatever their number, it takes a constant number of statements:
+//!
+//! | step | where | statements |
+//! |---|---|---|
+//! | check, give ids, rewrite links between the entries, validate | `prepare` | none |
+//! | take the locks of the criteria; find what they match | `resolve` | 0, or 4 |
+//! | lock the resources that are there, in order of rid | `resolve` | 0 or 1 |
+//! | guards; conditional references; validate what they changed | `transaction` | 0 or 1 |
+//! | index; give numbers to new systems and targets | `write` | 0 in the usual case |
+//! | store versions and index rows | `write` | 1 |
+//!
+//! Where every entry is a plain create, as in an import, the last line is all there is: one statement that commits itself.
+//!
+//! **Conditional writes have one winner.** Whoever uses the criteria of a type first takes an advisory lock on them until
+//! its transaction ends; whoever comes second looks after that, and sees what the first one stored.
+//!
+//! **Deadlocks.** Locks are taken in one order (criteria, then rows by rid). What crosses nevertheless is resolved by
+//! Postgres, and the whole is tried again a few times.
+//!
+//! **An update that changes nothing makes no version**: a client that writes back what it read finds the same version.
+
+mod prepare;
+mod resolve;
+mod transaction;
+mod write;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use self::prepare::Prepared;
+pub(super) use self::write::index_version;
+use super::caller::Caller;
+use super::error::FhirError;
+use super::patch::Patch;
+use super::resource::StoredResource;
+use super::server::FhirServer;
+
+/// One write.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// <https://hl7.org/fhir/R4/http.html#create>; with `if_none_exist` (a query) only if nothing matches it.
+    Create { resource: Value, if_none_exist: Option<String> },
+    /// <https://hl7.org/fhir/R4/http.html#update>; creates what is not there, under the id that the client chose.
+    Update { target: Target, resource: Value, if_match: Option<i32>, if_none_match_any: bool },
+    /// <https://hl7.org/fhir/R4/http.html#patch>
+    Patch { target: Target, patch: Patch, if_match: Option<i32> },
+    /// <https://hl7.org/fhir/R4/http.html#delete>
+    Delete { target: Target, if_match: Option<i32> },
+}
+
+/// What a write is aimed at.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Instance { resource_type: String, id: String },
+    /// The one resource that the query (`identifier=a|b`) matches.
+    Criteria { resource_type: String, query: String },
+}
+
+impl Target {
+    fn resource_type(&self) -> &str {
+        match self {
+            Target::Instance { resource_type, .. } | Target::Criteria { resource_type, .. } => resource_type,
+        }
+    }
+}
+
+/// A write with the name that other writes of the same commit may call its resource by.
+#[derive(Clone, Debug)]
+pub struct Op {
+    pub write: Write,
+    /// `Bundle.entry.fullUrl`
+    pub full_url: Option<String>,
+}
+
+/// What a write did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Stored a resource that was not there, or had been deleted.
+    Created,
+    Updated,
+    /// The resource said all this already, so no version was made.
+    Unchanged,
+    /// A conditional create found a match and left it as it was.
+    Existing,
+    Deleted,
+    /// There was nothing to delete, or no more.
+    NothingToDelete,
+}
+
+/// What became of an [`Op`].
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub effect: Effect,
+    /// The version that is current now. After [`Effect::NothingToDelete`], the deletion that was there; version 0 and an
+    /// empty id if there never was anything.
+    pub stored: StoredResource,
+}
+
+/// Why nothing was stored.
+#[derive(Debug)]
+pub struct CommitError {
+    /// Index of the [`Op`] that is the reason; `None` where it is none in particular.
+    pub op: Option<usize>,
+    pub error: FhirError,
+}
+
+impl From<FhirError> for CommitError {
+    fn from(error: FhirError) -> CommitError {
+        CommitError { op: None, error }
+    }
+}
+
+impl From<sqlx::Error> for CommitError {
+    fn from(error: sqlx::Error) -> CommitError {
+        CommitError { op: None, error: error.into() }
+    }
+}
+
+/// Marks an error as the fault of one op.
+trait AtOp<T> {
+    fn at_op(self, op: usize) -> Result<T, CommitError>;
+}
+
+impl<T> AtOp<T> for Result<T, FhirError> {
+    fn at_op(self, op: usize) -> Result<T, CommitError> {
+        self.map_err(|error| CommitError { op: Some(op), error })
+    }
+}
+
+/// How an attempt ended that stored nothing.
+enum Stop {
+    /// Others were in the way: the same may succeed when it is done again from the start.
+    Crossed,
+    Failed(CommitError),
+}
+
+impl<E: Into<CommitError>> From<E> for Stop {
+    fn from(error: E) -> Stop {
+        let error = error.into();
+        if error.error.is_retryable() { Stop::Crossed } else { Stop::Failed(error) }
+    }
+}
+
+/// Attempts before the client is told to come back.
+const ATTEMPTS: u32 = 6;
+
+/// Stores all of `ops` or none. Outcomes are in the order of `ops`; the order of `ops` has no influence on the result.
+///
+/// # Errors
+/// With the index of the op: 400 for what is malformed, invalid or contradictory (two ops on one resource), 404 and 410
+/// for a patch of what is not there, 409 for a conflict, 412 for `if_match`, `if_none_match_any` and criteria with several
+/// matches. 503 where the database is not there or others were in the way too often.
+pub async fn commit(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Result<Vec<Outcome>, CommitError> {
+    let mut prepared = Prepared::new(server, ops)?;
+    for attempt in 1..=ATTEMPTS {
+        let result = match prepared.is_plain() {
+            true => prepared.store_plain(server).await,
+            false => prepared.store(server, caller).await,
+        };
+        match result {
+            Ok(outcomes) => return Ok(outcomes),
+            Err(Stop::Failed(error)) => return Err(error),
+            Err(Stop::Crossed) => tokio::time::sleep(pause(server, attempt)).await,
+        }
+    }
+    Err(FhirError::unavailable("Other changes to the same resources were in the way too often. Try again.").into())
+}
+
+/// Longer each time, and not the same for those who crossed each other.
+fn pause(server: &FhirServer, attempt: u32) -> Duration {
+    let jitter = server.ids.next().as_u128() as u64 % 8;
+    Duration::from_millis((4 << attempt) + jitter * u64::from(attempt))
+}

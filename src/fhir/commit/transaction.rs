@@ -1,0 +1,478 @@
+//! A commit inside its transaction: decide what each op comes to, let the hooks have their say, write.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+
+use super::prepare::{Action, Prepared, Step, check_content, overlap};
+use super::resolve::{Current, Found, instant_after, instant_of, matches_all};
+use super::{AtOp, CommitError, Effect, Outcome, Stop, write};
+use crate::fhir::caller::Caller;
+use crate::fhir::error::FhirError;
+use crate::fhir::hooks::{Change, Draft};
+use crate::fhir::references::{self, LinkKind};
+use crate::fhir::resource::{self, Method, StoredResource};
+use crate::fhir::server::FhirServer;
+use crate::fhir::store::Ids;
+use crate::jobs;
+
+/// A version that is going to be stored.
+pub struct Pending {
+    pub op: usize,
+    pub resource_type: &'static str,
+    pub type_id: i16,
+    pub id: String,
+    /// 0 until a new resource is given one.
+    pub rid: i64,
+    pub version: i32,
+    pub last_updated: Timestamp,
+    pub method: Method,
+    pub effect: Effect,
+    /// The row it replaces: a live resource, a deletion or a placeholder.
+    pub current: Option<Current>,
+    /// Content of the live resource that it replaces.
+    pub before: Option<Value>,
+    /// `None` for a delete.
+    pub after: Option<Value>,
+    base: Option<String>,
+    may_hold_conditional: bool,
+    /// Patches and guards make content that nobody has validated yet.
+    is_unchecked: bool,
+    /// Conditional references: type and criteria.
+    looks_for: Vec<(String, String)>,
+}
+
+impl Pending {
+    /// The first version of what `step` creates.
+    pub fn new(step: &Step, id: String, now: Timestamp) -> Pending {
+        Pending {
+            op: step.op,
+            resource_type: step.resource_type,
+            type_id: step.type_id,
+            id,
+            rid: 0,
+            version: 1,
+            last_updated: now,
+            method: Method::Post,
+            effect: Effect::Created,
+            current: None,
+            before: None,
+            after: None,
+            base: step.base.clone(),
+            may_hold_conditional: step.may_hold_conditional,
+            is_unchecked: false,
+            looks_for: Vec::new(),
+        }
+    }
+
+    /// The version that follows `current`.
+    fn after(step: &Step, current: &Current, method: Method, now: Timestamp) -> Result<Pending, FhirError> {
+        Ok(Pending {
+            rid: current.stored.rid,
+            version: current.stored.version + 1,
+            last_updated: instant_after(now, Some(current)),
+            method,
+            effect: if current.is_live() { Effect::Updated } else { Effect::Created },
+            before: current.content()?,
+            current: Some(current.clone()),
+            ..Pending::new(step, current.stored.id.clone(), now)
+        })
+    }
+}
+
+/// What a commit comes to.
+#[derive(Default)]
+struct Decision {
+    pending: Vec<Pending>,
+    /// Outcomes of ops that write nothing.
+    outcomes: Vec<(usize, Outcome)>,
+    /// A conditional create, and the one before it with the same criteria: the first one creates, the second one finds.
+    same_as: Vec<(usize, usize)>,
+}
+
+impl Prepared {
+    /// Stores all ops in a transaction.
+    pub(super) async fn store(&mut self, server: &FhirServer, caller: &Caller) -> Result<Vec<Outcome>, Stop> {
+        let mut lease = server.store.fixed().await?;
+        let mut ids = Ids::new(&server.store);
+        let mut transaction = lease.begin().await?;
+        match self.run(server, caller, &mut transaction, &mut ids).await {
+            Ok(outcomes) => {
+                transaction.commit().await?;
+                lease.release();
+                ids.publish();
+                Ok(outcomes)
+            }
+            Err(stop) => {
+                if transaction.rollback().await.is_ok() {
+                    lease.release();
+                }
+                Err(stop)
+            }
+        }
+    }
+
+    async fn run(
+        &mut self,
+        server: &FhirServer,
+        caller: &Caller,
+        transaction: &mut PgConnection,
+        ids: &mut Ids<'_>,
+    ) -> Result<Vec<Outcome>, Stop> {
+        let found = self.resolve(server, caller, transaction).await?;
+        let Decision { mut pending, mut outcomes, same_as } = self.decide(server, &found)?;
+        let new_rids = pending.iter().filter(|p| p.rid == 0).count();
+        let mut new_rids = server.store.new_rids(transaction, new_rids).await?.into_iter();
+        for p in &mut pending {
+            if p.rid == 0 {
+                p.rid = new_rids.next().unwrap_or_default();
+            }
+            ids.set_target(p.resource_type, &p.id, p.rid);
+        }
+        for p in &mut pending {
+            self.rewrite_links(server, p).at_op(p.op)?;
+        }
+        let mut changes = Vec::new();
+        let mut resolved = HashMap::new();
+        while !pending.is_empty() {
+            let mut wave = next_wave(&mut pending);
+            resolve_references(server, caller, transaction, &mut wave, &mut resolved).await?;
+            ask_guards(server, caller, transaction, &mut wave).await?;
+            outcomes.extend(take_unchanged(&mut wave));
+            let stored = write::write(server, transaction, ids, &mut wave, true).await?;
+            for (p, stored) in wave.into_iter().zip(stored) {
+                let is_watched = server.hooks.concern(p.resource_type);
+                outcomes.push((p.op, Outcome { effect: p.effect, stored }));
+                changes.extend(is_watched.then(|| change_of(p)));
+            }
+        }
+        follow_up(server, caller, transaction, &changes).await?;
+        let mut by_op: HashMap<usize, Outcome> = outcomes.into_iter().collect();
+        for (op, first) in same_as {
+            if let Some(Outcome { stored, .. }) = by_op.get(&first) {
+                by_op.insert(op, Outcome { effect: Effect::Existing, stored: stored.clone() });
+            }
+        }
+        let in_order = (0..self.steps.len()).map(|op| by_op.remove(&op));
+        in_order.collect::<Option<_>>().ok_or_else(|| FhirError::internal("an op has no outcome").into())
+    }
+
+    fn decide(&mut self, server: &FhirServer, found: &Found) -> Result<Decision, CommitError> {
+        let now = instant_of(server);
+        let mut decision = Decision::default();
+        let mut creators: HashMap<usize, usize> = HashMap::new();
+        for step in &self.steps {
+            if let (Action::Create(_), Some(criteria), None) = (&step.action, step.criteria, found.row(step)) {
+                if let Some(&first) = creators.get(&criteria) {
+                    decision.same_as.push((step.op, first));
+                    continue;
+                }
+                creators.insert(criteria, step.op);
+            }
+            match decide(server, step, found, now).at_op(step.op)? {
+                Ok(pending) => decision.pending.push(pending),
+                Err(outcome) => decision.outcomes.push((step.op, outcome)),
+            }
+        }
+        let mut seen = HashSet::new();
+        for p in &decision.pending {
+            if !seen.insert((p.type_id, p.id.as_str())) {
+                return Err(overlap(p.resource_type, &p.id)).at_op(p.op);
+            }
+            self.links.set_identity(p.op, p.resource_type, &p.id);
+        }
+        for (op, outcome) in &decision.outcomes {
+            if !outcome.stored.id.is_empty() {
+                self.links.set_identity(*op, outcome.stored.resource_type, &outcome.stored.id);
+            }
+        }
+        for &(op, first) in &decision.same_as {
+            if let Some(p) = decision.pending.iter().find(|p| p.op == first) {
+                self.links.set_identity(op, p.resource_type, &p.id);
+            }
+        }
+        Ok(decision)
+    }
+
+    /// Rewrites the links whose target is known only now, and notes conditional references.
+    fn rewrite_links(&self, server: &FhirServer, pending: &mut Pending) -> Result<(), FhirError> {
+        let is_patch = pending.method == Method::Patch;
+        if !pending.may_hold_conditional && !self.links.has_unknown && !(is_patch && !self.links.is_empty()) {
+            return Ok(());
+        }
+        let Some(resource) = &mut pending.after else { return Ok(()) };
+        let base = pending.base.as_deref();
+        let looks_for = &mut pending.looks_for;
+        let mut unknown_type = None;
+        references::rewrite(server.definitions, resource, &mut |kind, text| {
+            if kind == LinkKind::Reference
+                && let Some((resource_type, criteria)) = references::conditional(text)
+            {
+                if server.store.types().id(resource_type).is_none() {
+                    unknown_type = Some(resource_type.to_owned());
+                }
+                looks_for.push((resource_type.to_owned(), criteria.to_owned()));
+                return None;
+            }
+            self.links.resolve(base, kind, text)
+        });
+        match unknown_type {
+            Some(name) => Err(FhirError::unknown_type(&name)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What one step comes to: a version to store, or an outcome without one.
+fn decide(
+    server: &FhirServer,
+    step: &Step,
+    found: &Found,
+    now: Timestamp,
+) -> Result<Result<Pending, Outcome>, FhirError> {
+    let row = found.row(step);
+    let live = row.filter(|row| row.is_live());
+    match &step.action {
+        Action::Delete => {
+            check_if_match(step, live)?;
+            let Some(live) = live else {
+                let stored = row.filter(|row| row.stored.version > 0).map(|row| row.stored.clone());
+                let stored = stored.unwrap_or_else(|| nothing(step));
+                return Ok(Err(Outcome { effect: Effect::NothingToDelete, stored }));
+            };
+            Ok(Ok(Pending { effect: Effect::Deleted, ..Pending::after(step, live, Method::Delete, now)? }))
+        }
+        Action::Create(_) if live.is_some() => {
+            let stored = live.map_or_else(|| nothing(step), |live| live.stored.clone());
+            Ok(Err(Outcome { effect: Effect::Existing, stored }))
+        }
+        Action::Create(resource) => {
+            let id = step.id.clone().unwrap_or_default();
+            let after = with_id(resource, &id);
+            Ok(Ok(Pending { after: Some(after), ..Pending::new(step, id, now) }))
+        }
+        Action::Update(resource) => decide_update(server, step, found, resource, now).map(Ok),
+        Action::Patch(patch) => {
+            let Some(live) = live else {
+                return Err(match (row.filter(|row| row.stored.version > 0), &step.id) {
+                    (Some(row), _) => FhirError::gone(step.resource_type, &row.stored.id),
+                    (None, Some(id)) => FhirError::not_found(step.resource_type, id),
+                    (None, None) => FhirError::no_such_address("Nothing matches the criteria, so there is nothing to patch."),
+                });
+            };
+            check_if_match(step, Some(live))?;
+            let mut pending = Pending::after(step, live, Method::Patch, now)?;
+            let mut after = pending.before.clone().unwrap_or_default();
+            patch.apply(&mut after, server.definitions, now)?;
+            pending.after = Some(after);
+            pending.is_unchecked = true;
+            Ok(Ok(pending))
+        }
+    }
+}
+
+/// <https://hl7.org/fhir/R4/http.html#upsert>, <https://hl7.org/fhir/R4/http.html#cond-update>
+fn decide_update(
+    server: &FhirServer,
+    step: &Step,
+    found: &Found,
+    resource: &Value,
+    now: Timestamp,
+) -> Result<Pending, FhirError> {
+    let matched = found.id(step).filter(|_| step.criteria.is_some());
+    if let (Some(matched), Some(in_body)) = (matched, &step.id)
+        && matched != in_body
+    {
+        let text = "The criteria match a resource with another id than the one in the body.";
+        return Err(FhirError::bad_request(text).at(format!("{}.id", step.resource_type)));
+    }
+    let row = found.row(step).or_else(|| found.row_of_body(step));
+    let live = row.filter(|row| row.is_live());
+    if step.criteria.is_some() && matched.is_none() && live.is_some() {
+        return Err(FhirError::conflict("Nothing matches the criteria, and the id in the body belongs to another resource."));
+    }
+    check_if_match(step, live)?;
+    if step.if_none_match_any && live.is_some() {
+        return Err(FhirError::precondition_failed("If-None-Match: * asks that the resource is not there; it is."));
+    }
+    let mut pending = match row {
+        Some(row) => Pending::after(step, row, Method::Put, now)?,
+        None => {
+            let id = step.id.clone().unwrap_or_else(|| server.ids.next().to_string());
+            Pending { method: Method::Put, ..Pending::new(step, id, now) }
+        }
+    };
+    pending.after = Some(with_id(resource, &pending.id));
+    Ok(pending)
+}
+
+fn check_if_match(step: &Step, live: Option<&Current>) -> Result<(), FhirError> {
+    match (step.if_match, live.map(|live| live.stored.version)) {
+        (None, _) => Ok(()),
+        (Some(wanted), Some(version)) if wanted == version => Ok(()),
+        (Some(wanted), Some(version)) => Err(FhirError::precondition_failed(format!(
+            "The current version is {version}, not {wanted}. Read it, apply your change to it and try again."
+        ))),
+        (Some(_), None) => Err(FhirError::precondition_failed("If-Match names a version of a resource that is not there.")),
+    }
+}
+
+fn with_id(resource: &Value, id: &str) -> Value {
+    let mut resource = resource.clone();
+    if let Value::Object(object) = &mut resource {
+        object.insert("id".to_owned(), Value::String(id.to_owned()));
+    }
+    resource
+}
+
+fn nothing(step: &Step) -> StoredResource {
+    StoredResource {
+        rid: 0,
+        resource_type: step.resource_type,
+        id: step.id.clone().unwrap_or_default(),
+        version: 0,
+        last_updated: Timestamp::UNIX_EPOCH,
+        deleted: true,
+        method: Method::Delete,
+        json: String::new(),
+    }
+}
+
+/// Takes what can be written next. A conditional reference is resolved after the other entries took effect
+/// (<https://hl7.org/fhir/R4/http.html#trules>), so an entry waits for those whose type it looks for. Where entries wait
+/// for each other, they look at what is there by then.
+fn next_wave(pending: &mut Vec<Pending>) -> Vec<Pending> {
+    let unwritten: HashSet<&str> = pending.iter().map(|p| p.resource_type).collect();
+    let must_wait = |p: &Pending| p.looks_for.iter().any(|(wanted, _)| unwritten.contains(wanted.as_str()));
+    let waits: Vec<bool> = pending.iter().map(must_wait).collect();
+    if waits.iter().all(|waits| *waits) {
+        return std::mem::take(pending);
+    }
+    let mut waits = waits.into_iter();
+    pending.extract_if(.., |_| !waits.next().unwrap_or(false)).collect()
+}
+
+/// Puts literal references in place of conditional ones.
+async fn resolve_references(
+    server: &FhirServer,
+    caller: &Caller,
+    transaction: &mut PgConnection,
+    wave: &mut [Pending],
+    resolved: &mut HashMap<(String, String), String>,
+) -> Result<(), Stop> {
+    let mut wanted = Vec::new();
+    let mut op_of = Vec::new();
+    for p in wave.iter() {
+        for criteria in &p.looks_for {
+            if !resolved.contains_key(criteria) && !wanted.contains(criteria) {
+                wanted.push(criteria.clone());
+                op_of.push(p.op);
+            }
+        }
+    }
+    if !wanted.is_empty() {
+        let found = matches_all(transaction, server, caller, &wanted).await.map_err(|(index, error)| {
+            Stop::from(CommitError { op: index.map(|index| op_of[index]), error })
+        })?;
+        for ((criteria, ids), op) in wanted.into_iter().zip(found).zip(op_of) {
+            let literal = match ids.as_slice() {
+                [id] => Ok(format!("{}/{id}", criteria.0)),
+                [] => Err(FhirError::precondition_failed(format!(
+                    "The conditional reference to a {} matches nothing.",
+                    criteria.0
+                ))),
+                _ => Err(FhirError::multiple_matches(format!(
+                    "The conditional reference to a {} matches several resources.",
+                    criteria.0
+                ))),
+            };
+            resolved.insert(criteria, literal.at_op(op)?);
+        }
+    }
+    for p in wave.iter_mut().filter(|p| !p.looks_for.is_empty()) {
+        let Some(resource) = &mut p.after else { continue };
+        references::rewrite(server.definitions, resource, &mut |kind, text| {
+            let (resource_type, criteria) = references::conditional(text).filter(|_| kind == LinkKind::Reference)?;
+            resolved.get(&(resource_type.to_owned(), criteria.to_owned())).cloned()
+        });
+    }
+    Ok(())
+}
+
+/// Lets the guards refuse or amend, and validates what nobody has validated yet.
+async fn ask_guards(
+    server: &FhirServer,
+    caller: &Caller,
+    transaction: &mut PgConnection,
+    wave: &mut [Pending],
+) -> Result<(), Stop> {
+    for p in wave {
+        for guard in server.hooks.guards.iter().filter(|guard| guard.watches(p.resource_type)) {
+            let draft = Draft {
+                resource_type: p.resource_type,
+                id: &p.id,
+                before: p.before.as_ref(),
+                after: p.after.as_mut(),
+            };
+            guard.before(transaction, caller, draft).await.at_op(p.op)?;
+            p.is_unchecked = true;
+        }
+        if let (true, Some(after)) = (p.is_unchecked, &p.after) {
+            check_content(server, after).at_op(p.op)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes out the updates that would say what is there already.
+fn take_unchanged(wave: &mut Vec<Pending>) -> Vec<(usize, Outcome)> {
+    let is_unchanged = |p: &mut Pending| match (&p.before, &p.after) {
+        (Some(before), Some(after)) => resource::same_content(before, after),
+        _ => false,
+    };
+    let unchanged = wave.extract_if(.., is_unchanged);
+    let outcome = |p: Pending| {
+        let stored = p.current?.stored;
+        Some((p.op, Outcome { effect: Effect::Unchanged, stored }))
+    };
+    unchanged.filter_map(outcome).collect()
+}
+
+fn change_of(p: Pending) -> Change {
+    Change {
+        resource_type: p.resource_type,
+        id: p.id,
+        rid: p.rid,
+        version: p.version,
+        effect: p.effect,
+        before: p.before,
+        after: p.after,
+    }
+}
+
+/// What comes after the last write and before the commit: the jobs of the reactions, and the guards' last word.
+async fn follow_up(
+    server: &FhirServer,
+    caller: &Caller,
+    transaction: &mut PgConnection,
+    changes: &[Change],
+) -> Result<(), Stop> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    for guard in &server.hooks.guards {
+        let watched: Vec<&Change> = changes.iter().filter(|change| guard.watches(change.resource_type)).collect();
+        if !watched.is_empty() {
+            guard.after_all(transaction, caller, watched).await?;
+        }
+    }
+    let mut new_jobs = Vec::new();
+    for reaction in &server.hooks.reactions {
+        let watched = changes.iter().filter(|change| reaction.watches(change.resource_type));
+        new_jobs.extend(watched.filter_map(|change| reaction.job(change)));
+    }
+    jobs::enqueue(transaction, server.clock.now(), &new_jobs).await?;
+    Ok(())
+}

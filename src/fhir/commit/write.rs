@@ -1,0 +1,481 @@
+//! Versions and index rows, written by one statement.
+//!
+//! Each table has a part in the statement (a data-modifying CTE) whose rows come as one array per column, so the text of
+//! the statement depends on which tables it touches and not on how many rows: each text is planned once per connection.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgHasArrayType, PgTypeInfo};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Encode, PgConnection, Postgres, Type};
+
+use super::prepare::{Action, Prepared};
+use super::resolve::instant_of;
+use super::transaction::Pending;
+use super::{AtOp, Outcome, Stop};
+use crate::fhir::resource::{self, StoredResource};
+use crate::fhir::search::index::{IndexRows, ResourceRows};
+use crate::fhir::server::FhirServer;
+use crate::fhir::store::{Ids, Micros};
+
+impl Prepared {
+    /// Stores creates that depend on nothing, by one statement that commits itself.
+    pub(super) async fn store_plain(&mut self, server: &FhirServer) -> Result<Vec<Outcome>, Stop> {
+        let mut lease = server.store.fixed().await?;
+        let mut ids = Ids::new(&server.store);
+        let rids = server.store.new_rids(&mut lease, self.steps.len()).await?;
+        let now = instant_of(server);
+        let mut pending = Vec::with_capacity(self.steps.len());
+        for (step, rid) in self.steps.iter_mut().zip(rids) {
+            let mut new = Pending::new(step, step.id.clone().unwrap_or_default(), now);
+            new.rid = rid;
+            if let Action::Create(resource) = &mut step.action {
+                new.after = Some(std::mem::take(resource));
+            }
+            ids.set_target(new.resource_type, &new.id, rid);
+            pending.push(new);
+        }
+        match write(server, &mut lease, &mut ids, &mut pending, false).await {
+            Ok(stored) => {
+                lease.release();
+                ids.publish();
+                let mut outcomes: Vec<_> = pending.iter().zip(stored).collect();
+                outcomes.sort_by_key(|(p, _)| p.op);
+                Ok(outcomes.into_iter().map(|(p, stored)| Outcome { effect: p.effect, stored }).collect())
+            }
+            Err(stop) => {
+                // For the next attempt.
+                for (step, p) in self.steps.iter_mut().zip(pending) {
+                    step.action = Action::Create(p.after.unwrap_or_default());
+                }
+                Err(stop)
+            }
+        }
+    }
+}
+
+/// Stores `pending` and answers what was stored, in the same order. Outside of a transaction, only what is new.
+pub async fn write(
+    server: &FhirServer,
+    connection: &mut PgConnection,
+    ids: &mut Ids<'_>,
+    pending: &mut [Pending],
+    is_transaction: bool,
+) -> Result<Vec<StoredResource>, Stop> {
+    if pending.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut texts = Vec::with_capacity(pending.len());
+    for p in pending.iter_mut() {
+        let text = p.after.as_mut().map(|after| {
+            resource::stamp(after, &p.id, p.version, p.last_updated);
+            Text { json: resource::to_json(after), is_exact: resource::survives_jsonb(after) }
+        });
+        texts.push(text);
+    }
+    let index = Index::of(server, connection, ids, pending).await?;
+    let (new, changed): (Vec<_>, Vec<_>) = pending.iter().zip(&texts).partition(|(p, _)| p.current.is_none());
+    let (new, changed) = (Versions::of(&new), Versions::of(&changed));
+    let shape = Shape {
+        creates: !new.rid.is_empty(),
+        // Somebody else may be creating the same id this moment. Only an id of the client's choice can be that unlucky.
+        may_collide: is_transaction,
+        updates: !changed.rid.is_empty(),
+        wipes: !index.wiped.rid.is_empty(),
+        gone: families_of(&index.gone),
+        added: families_of(&index.added),
+    };
+    let sql = statement(shape);
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(server.index_version);
+    if shape.wipes {
+        query = query.bind(&index.wiped.rid[..]).bind(&index.wiped.param[..]);
+    }
+    query = bind_families(query, &index.gone, shape.gone);
+    query = bind_families(query, &index.added, shape.added);
+    if shape.updates {
+        query = changed.bind(query);
+    }
+    if shape.creates {
+        query = new.bind(query);
+    }
+    let written = query.execute(connection).await?.rows_affected();
+    let expected = if shape.creates { new.rid.len() } else { changed.rid.len() };
+    if written != expected as u64 {
+        return Err(Stop::Crossed);
+    }
+    Ok(pending.iter().zip(texts).map(|(p, text)| stored(p, text)).collect())
+}
+
+fn stored(p: &Pending, text: Option<Text>) -> StoredResource {
+    StoredResource {
+        rid: p.rid,
+        resource_type: p.resource_type,
+        id: p.id.clone(),
+        version: p.version,
+        last_updated: p.last_updated,
+        deleted: text.is_none(),
+        method: p.method,
+        json: text.map(|text| text.json).unwrap_or_default(),
+    }
+}
+
+struct Text {
+    json: String,
+    /// Whether jsonb gives every number back as it is.
+    is_exact: bool,
+}
+
+/// What a write does to the index.
+#[derive(Default)]
+struct Index {
+    gone: IndexRows,
+    added: IndexRows,
+    wiped: Wiped,
+}
+
+/// All rows of a resource under a parameter.
+#[derive(Default)]
+struct Wiped {
+    rid: Vec<i64>,
+    param: Vec<i16>,
+}
+
+impl Index {
+    async fn of(
+        server: &FhirServer,
+        connection: &mut PgConnection,
+        ids: &mut Ids<'_>,
+        pending: &[Pending],
+    ) -> Result<Index, Stop> {
+        let mut changes = Vec::with_capacity(pending.len());
+        let mut wiped = Wiped::default();
+        for p in pending {
+            let after = match &p.after {
+                Some(content) => server.search.rows(p.resource_type, content).at_op(p.op)?,
+                None => ResourceRows::default(),
+            };
+            let is_stale = p.current.as_ref().is_some_and(|c| c.is_live() && c.index_version != server.index_version);
+            if is_stale {
+                // Other rules made its rows, so they cannot be told from its content.
+                for parameter in server.search.parameters(p.resource_type) {
+                    wiped.rid.push(p.rid);
+                    wiped.param.push(parameter.id);
+                }
+                changes.push((p.rid, ResourceRows::default(), after));
+            } else if let Some(content) = &p.before {
+                let before = server.search.rows(p.resource_type, content).at_op(p.op)?;
+                changes.push((p.rid, before.without(&after), after.without(&before)));
+            } else {
+                changes.push((p.rid, ResourceRows::default(), after));
+            }
+        }
+        let mut index = Index::columns(&changes, ids);
+        if !ids.is_complete() {
+            ids.intern(connection).await?;
+            index = Index::columns(&changes, ids);
+        }
+        Ok(Index { wiped, ..index })
+    }
+
+    fn columns(changes: &[(i64, ResourceRows<'_>, ResourceRows<'_>)], ids: &mut Ids<'_>) -> Index {
+        let mut index = Index::default();
+        for (rid, gone, added) in changes {
+            index.gone.push(*rid, gone, ids);
+            index.added.push(*rid, added, ids);
+        }
+        index
+    }
+}
+
+/// Rows of `resource`, a Vec per column.
+#[derive(Default)]
+struct Versions<'a> {
+    rid: Vec<i64>,
+    last_updated: Vec<Micros>,
+    version: Vec<i32>,
+    type_id: Vec<i16>,
+    method: Vec<i16>,
+    id: Vec<&'a str>,
+    content: Vec<Option<Jsonb<'a>>>,
+    exact: Vec<Option<&'a str>>,
+}
+
+/// The columns of [`Versions`], in the order of [`Versions::bind`].
+const VERSION_COLUMNS: Columns = &[
+    ("rid", "bigint[]"),
+    ("last_updated", "timestamptz[]"),
+    ("version", "integer[]"),
+    ("type", "smallint[]"),
+    ("method", "smallint[]"),
+    ("id", "text[]"),
+    ("content", "jsonb[]"),
+    ("exact", "text[]"),
+];
+
+impl<'a> Versions<'a> {
+    fn of(pending: &[(&'a Pending, &'a Option<Text>)]) -> Versions<'a> {
+        let mut rows = Versions::default();
+        for (p, text) in pending {
+            rows.rid.push(p.rid);
+            rows.last_updated.push(p.last_updated.into());
+            rows.version.push(p.version);
+            rows.type_id.push(p.type_id);
+            rows.method.push(p.method.number());
+            rows.id.push(&p.id);
+            rows.content.push(text.as_ref().map(|text| Jsonb(&text.json)));
+            rows.exact.push(text.as_ref().filter(|text| !text.is_exact).map(|text| text.json.as_str()));
+        }
+        rows
+    }
+
+    fn bind<'q>(&'q self, query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
+        query
+            .bind(&self.rid[..])
+            .bind(&self.last_updated[..])
+            .bind(&self.version[..])
+            .bind(&self.type_id[..])
+            .bind(&self.method[..])
+            .bind(&self.id[..])
+            .bind(&self.content[..])
+            .bind(&self.exact[..])
+    }
+}
+
+/// JSON text on its way into a jsonb column, without being parsed here once more.
+struct Jsonb<'a>(&'a str);
+
+impl Type<Postgres> for Jsonb<'_> {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(3802))
+    }
+}
+
+impl PgHasArrayType for Jsonb<'_> {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(3807))
+    }
+}
+
+impl Encode<'_, Postgres> for Jsonb<'_> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        // The version of jsonb's binary form, then the text.
+        buffer.push(1);
+        buffer.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+}
+
+type Columns = &'static [(&'static str, &'static str)];
+
+/// The index tables and their columns, in the order of [`bind_families`].
+const FAMILIES: [(&str, Columns); 6] = [
+    ("idx_token", &[("rid", "bigint[]"), ("param", "smallint[]"), ("code", "text[]"), ("system", "integer[]")]),
+    ("idx_reference", &[("rid", "bigint[]"), ("param", "smallint[]"), ("target", "bigint[]"), ("url", "text[]")]),
+    ("idx_string", &[("rid", "bigint[]"), ("param", "smallint[]"), ("norm", "text[]"), ("exact", "text[]")]),
+    ("idx_date", &[("rid", "bigint[]"), ("param", "smallint[]"), ("low", "timestamptz[]"), ("high", "timestamptz[]")]),
+    (
+        "idx_quantity",
+        &[
+            ("rid", "bigint[]"),
+            ("param", "smallint[]"),
+            ("low", "text[]::numeric[]"),
+            ("high", "text[]::numeric[]"),
+            ("system", "integer[]"),
+            ("code", "text[]"),
+        ],
+    ),
+    ("idx_uri", &[("rid", "bigint[]"), ("param", "smallint[]"), ("uri", "text[]")]),
+];
+
+/// Which of [`FAMILIES`] have rows, a bit for each.
+fn families_of(rows: &IndexRows) -> u8 {
+    let present = [
+        !rows.token.rid.is_empty(),
+        !rows.reference.rid.is_empty(),
+        !rows.string.rid.is_empty(),
+        !rows.date.rid.is_empty(),
+        !rows.quantity.rid.is_empty(),
+        !rows.uri.rid.is_empty(),
+    ];
+    present.iter().enumerate().map(|(bit, present)| u8::from(*present) << bit).sum()
+}
+
+fn bind_families<'q>(
+    mut query: Query<'q, Postgres, PgArguments>,
+    rows: &'q IndexRows,
+    families: u8,
+) -> Query<'q, Postgres, PgArguments> {
+    let IndexRows { token, reference, string, date, quantity, uri } = rows;
+    let has = |bit: u8| families & (1 << bit) != 0;
+    if has(0) {
+        query = query.bind(&token.rid[..]).bind(&token.param[..]).bind(&token.code[..]).bind(&token.system[..]);
+    }
+    if has(1) {
+        query = query.bind(&reference.rid[..]).bind(&reference.param[..]);
+        query = query.bind(&reference.target[..]).bind(&reference.url[..]);
+    }
+    if has(2) {
+        query = query.bind(&string.rid[..]).bind(&string.param[..]).bind(&string.norm[..]).bind(&string.exact[..]);
+    }
+    if has(3) {
+        query = query.bind(&date.rid[..]).bind(&date.param[..]).bind(&date.low[..]).bind(&date.high[..]);
+    }
+    if has(4) {
+        query = query.bind(&quantity.rid[..]).bind(&quantity.param[..]).bind(&quantity.low[..]);
+        query = query.bind(&quantity.high[..]).bind(&quantity.system[..]).bind(&quantity.code[..]);
+    }
+    if has(5) {
+        query = query.bind(&uri.rid[..]).bind(&uri.param[..]).bind(&uri.uri[..]);
+    }
+    query
+}
+
+/// Which parts a statement has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Shape {
+    creates: bool,
+    may_collide: bool,
+    updates: bool,
+    wipes: bool,
+    gone: u8,
+    added: u8,
+}
+
+/// The text for a shape. Few of them occur, and each is made once.
+fn statement(shape: Shape) -> Arc<str> {
+    static TEXTS: LazyLock<Mutex<HashMap<Shape, Arc<str>>>> = LazyLock::new(Mutex::default);
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    texts.entry(shape).or_insert_with(|| Statement::of(shape).into()).clone()
+}
+
+#[derive(Default)]
+struct Statement {
+    text: String,
+    parameters: usize,
+    parts: usize,
+}
+
+impl Statement {
+    /// `$1` is the index version; the others follow in the order in which [`write`] binds them. The last part is the
+    /// one whose rows are counted.
+    fn of(shape: Shape) -> String {
+        let mut sql = Statement { parameters: 1, ..Statement::default() };
+        if shape.wipes {
+            sql.wipe();
+        }
+        for (_, (table, columns)) in FAMILIES.iter().enumerate().filter(|(bit, _)| shape.gone & (1 << bit) != 0) {
+            let same: Vec<String> =
+                columns.iter().map(|(column, _)| format!("t.{column} IS NOT DISTINCT FROM n.{column}")).collect();
+            let rows = sql.rows(columns);
+            // The first two, rid and param, as equalities: an index answers those.
+            let same = same[2..].join(" AND ");
+            sql.part(&format!("DELETE FROM {table} t USING {rows} WHERE t.rid = n.rid AND t.param = n.param AND {same}"));
+        }
+        for (_, (table, columns)) in FAMILIES.iter().enumerate().filter(|(bit, _)| shape.added & (1 << bit) != 0) {
+            let names = columns.iter().map(|(column, _)| *column).collect::<Vec<_>>().join(", ");
+            let rows = sql.rows(columns);
+            sql.part(&format!("INSERT INTO {table} ({names}) SELECT {names} FROM {rows}"));
+        }
+        if shape.updates {
+            sql.update(!shape.creates);
+        }
+        if shape.creates {
+            sql.create(shape.may_collide);
+        }
+        sql.text
+    }
+
+    /// The rows of the next parameters, as `n`.
+    fn rows(&mut self, columns: Columns) -> String {
+        let mut arrays = Vec::with_capacity(columns.len());
+        for (_, array_type) in columns {
+            self.parameters += 1;
+            arrays.push(format!("${}::{array_type}", self.parameters));
+        }
+        let names: Vec<&str> = columns.iter().map(|(column, _)| *column).collect();
+        format!("unnest({}) AS n ({})", arrays.join(", "), names.join(", "))
+    }
+
+    /// Adds a part that is not the last one.
+    fn part(&mut self, sql: &str) {
+        let comma = if self.parts == 0 { "WITH " } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{comma}p{} AS ({sql})", self.parts);
+        self.parts += 1;
+    }
+
+    /// Removes every row of a resource whose rows other rules made.
+    fn wipe(&mut self) {
+        let rows = self.rows(&[("rid", "bigint[]"), ("param", "smallint[]")]);
+        for (table, _) in FAMILIES {
+            self.part(&format!("DELETE FROM {table} t USING {rows} WHERE t.rid = n.rid AND t.param = n.param"));
+        }
+    }
+
+    /// Moves the current version into the history, as it was before this statement, and puts the new one in its place.
+    fn update(&mut self, is_last: bool) {
+        let rows = self.rows(VERSION_COLUMNS);
+        self.part(&format!(
+            "INSERT INTO resource_history (rid, last_updated, version, type, method, deleted, content, exact) \
+             SELECT r.rid, r.last_updated, r.version, r.type, r.method, r.deleted, r.content, r.exact \
+             FROM {rows} JOIN resource r ON r.rid = n.rid WHERE r.version > 0"
+        ));
+        let update = format!(
+            "UPDATE resource r SET last_updated = n.last_updated, version = n.version, index_version = $1, \
+             method = n.method, deleted = n.content IS NULL, content = n.content, exact = n.exact \
+             FROM {rows} WHERE r.rid = n.rid"
+        );
+        if is_last { self.last(&update) } else { self.part(&update) }
+    }
+
+    fn create(&mut self, may_collide: bool) {
+        let rows = self.rows(VERSION_COLUMNS);
+        let collision = if may_collide { " ON CONFLICT (type, id) DO NOTHING" } else { "" };
+        self.last(&format!(
+            "INSERT INTO resource \
+             (rid, last_updated, version, index_version, type, method, deleted, id, content, exact) \
+             SELECT rid, last_updated, version, $1, type, method, content IS NULL, id, content, exact \
+             FROM {rows}{collision}"
+        ));
+    }
+
+    fn last(&mut self, sql: &str) {
+        if self.parts > 0 {
+            self.text.push(' ');
+        }
+        self.text.push_str(sql);
+    }
+}
+
+/// Folds what index rows depend on besides the resource into one number: the rules and the server's own base URL, which
+/// decides whether an absolute reference is local.
+pub fn index_version(rules: i32, base_url: &str) -> i32 {
+    // FNV-1a: short, and the same in every version of the program.
+    let hash = base_url.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    rules.wrapping_mul(31).wrapping_add(hash.cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_numbers_its_parameters_without_gaps() {
+        for (creates, updates, wipes) in [(true, false, false), (false, true, false), (true, true, true), (false, true, true)] {
+            for families in 0..64 {
+                let shape = Shape { creates, may_collide: creates, updates, wipes, gone: families, added: 63 - families };
+                let text = Statement::of(shape);
+                let numbers = text.split('$').skip(1).map(|rest| {
+                    rest.bytes().take_while(u8::is_ascii_digit).fold(0, |n, digit| n * 10 + usize::from(digit - b'0'))
+                });
+                let numbers: std::collections::BTreeSet<usize> = numbers.collect();
+                assert!(numbers.iter().copied().eq(1..=numbers.len()), "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! How features join the server without the server knowing them. `app.rs` lists every hook, in order.
+//!
+//! | hook | when | may |
+//! |---|---|---|
+//! | [`Guard`] | inside the transaction of a write | refuse it or amend what is stored; no network |
+//! | [`Reaction`] | after the commit, as a job whose row the transaction wrote | do anything, more than once |
+//! | [`Operation`] | on `$name` | what its OperationDefinition says |
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use super::caller::Caller;
+use super::commit::Effect;
+use super::error::FhirError;
+use super::server::FhirServer;
+use crate::jobs::NewJob;
+
+/// Everything that takes part, in the order in which it runs.
+#[derive(Default)]
+pub struct Hooks {
+    pub guards: Vec<Box<dyn Guard>>,
+    pub reactions: Vec<Box<dyn Reaction>>,
+    pub operations: Vec<Box<dyn Operation>>,
+}
+
+impl Hooks {
+    /// Whether a write to this type needs a transaction of its own for the sake of a hook.
+    pub(super) fn concern(&self, resource_type: &str) -> bool {
+        self.guards.iter().any(|guard| guard.watches(resource_type))
+            || self.reactions.iter().any(|reaction| reaction.watches(resource_type))
+    }
+}
+
+/// A resource that is about to be stored, between its old version and its new one.
+pub struct Draft<'a> {
+    pub resource_type: &'static str,
+    pub id: &'a str,
+    /// `None` for a create.
+    pub before: Option<&'a Value>,
+    /// `None` for a delete. What a guard changes here is validated and stored.
+    pub after: Option<&'a mut Value>,
+}
+
+/// A resource as it was stored in this transaction.
+#[derive(Debug)]
+pub struct Change {
+    pub resource_type: &'static str,
+    pub id: String,
+    pub rid: i64,
+    /// The version that this change made.
+    pub version: i32,
+    /// `Created`, `Updated` or `Deleted`: a write that changed nothing is no change.
+    pub effect: Effect,
+    pub before: Option<Value>,
+    pub after: Option<Value>,
+}
+
+/// A rule over writes. Runs inside the transaction, after the rows it may look at are locked.
+///
+/// Work that leaves the database belongs in a [`Reaction`]: a guard that waits for a network holds locks meanwhile, and
+/// runs again when the transaction is retried.
+pub trait Guard: Send + Sync {
+    /// Whether writes to this type concern it.
+    fn watches(&self, resource_type: &str) -> bool;
+
+    /// Called for each resource of a watched type before anything is written. An error refuses the whole transaction.
+    fn before<'a>(
+        &'a self,
+        transaction: &'a mut PgConnection,
+        caller: &'a Caller,
+        draft: Draft<'a>,
+    ) -> BoxFuture<'a, Result<(), FhirError>>;
+
+    /// Called once, when everything is written, with the changes of watched types. An error undoes them all.
+    fn after_all<'a>(
+        &'a self,
+        transaction: &'a mut PgConnection,
+        caller: &'a Caller,
+        changes: Vec<&'a Change>,
+    ) -> BoxFuture<'a, Result<(), FhirError>>;
+}
+
+/// Work that follows from a change. It names a job; the job's row is written in the transaction of the change, so it runs
+/// if and only if the change was committed.
+pub trait Reaction: Send + Sync {
+    /// Whether changes of this type concern it.
+    fn watches(&self, resource_type: &str) -> bool;
+
+    /// The job that this change calls for, if any.
+    fn job(&self, change: &Change) -> Option<NewJob>;
+}
+
+/// An operation (<https://hl7.org/fhir/R4/operations.html>): its definition and its handler in one place.
+pub trait Operation: Send + Sync {
+    /// The OperationDefinition, from which the CapabilityStatement and the routes are made.
+    fn definition(&self) -> &Value;
+
+    /// Runs it. `input` is a Parameters resource, or the resource itself where the definition allows that.
+    fn call<'a>(
+        &'a self,
+        server: &'a FhirServer,
+        caller: &'a Caller,
+        input: OperationInput,
+    ) -> BoxFuture<'a, Result<Value, FhirError>>;
+}
+
+/// What an operation was called on and with.
+#[derive(Debug)]
+pub struct OperationInput {
+    pub resource_type: Option<String>,
+    pub id: Option<String>,
+    /// The body of a POST, or a Parameters made from the query of a GET.
+    pub body: Option<Value>,
+}

@@ -1,0 +1,65 @@
+//! All that the FHIR server is made of.
+
+use std::time::Duration;
+
+use super::commit;
+use super::error::FhirError;
+use super::hooks::Hooks;
+use super::search::SearchRegistry;
+use super::search::index::INDEX_VERSION;
+use super::store::Store;
+use crate::base::{Clock, Database, IdGenerator};
+use crate::knowledge::definitions::Definitions;
+use crate::knowledge::validation::Validator;
+
+/// One FHIR endpoint over one database; shared by all requests.
+pub struct FhirServer {
+    pub store: Store,
+    pub search: SearchRegistry,
+    pub definitions: &'static Definitions,
+    pub validator: Validator,
+    pub hooks: Hooks,
+    pub clock: Clock,
+    pub ids: IdGenerator,
+    pub settings: FhirSettings,
+    /// Marks the rules by which index rows are made: rows with another mark are replaced when their resource is written.
+    pub(super) index_version: i32,
+}
+
+/// What an operator may set.
+#[derive(Clone, Debug)]
+pub struct FhirSettings {
+    /// The base of all URLs, as clients see it: `https://example.org/fhir`, without a slash at the end.
+    pub base_url: String,
+    /// Largest request body, after decompression.
+    pub max_body_bytes: usize,
+    /// Entries on a page where the client does not say.
+    pub default_count: u32,
+    /// Entries on a page at most.
+    pub max_count: u32,
+    /// Origins whose scripts may call the server; empty: none, `*`: any.
+    pub cors_origins: Vec<String>,
+    /// How long a client may take to send its body.
+    pub body_timeout: Duration,
+}
+
+impl FhirServer {
+    /// Opens the server on a migrated database.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or is not migrated.
+    pub async fn open(
+        database: &Database,
+        settings: FhirSettings,
+        hooks: Hooks,
+        clock: Clock,
+        ids: IdGenerator,
+    ) -> Result<FhirServer, FhirError> {
+        let definitions = Definitions::r4();
+        let store = Store::open(database, definitions).await?;
+        let search = SearchRegistry::load(&store, definitions, &settings.base_url).await?;
+        let validator = Validator::new(definitions);
+        let index_version = commit::index_version(INDEX_VERSION, &settings.base_url);
+        Ok(FhirServer { store, search, definitions, validator, hooks, clock, ids, settings, index_version })
+    }
+}

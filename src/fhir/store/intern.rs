@@ -182,21 +182,74 @@ impl<'s> Ids<'s> {
 }
 
 impl Store {
-    /// The number of a code system for a search: `None` if no resource uses it, so that nothing can match.
-    pub async fn find_system(&self, connection: &mut PgConnection, uri: &str) -> Result<Option<i32>, FhirError> {
-        if uri.is_empty() {
-            return Ok(Some(0));
+    /// The numbers of code systems for a search; one that no resource uses has none.
+    ///
+    /// `remember` only what is committed: what a transaction finds may be its own, and undone with it.
+    pub(in crate::fhir) async fn find_systems(
+        &self,
+        connection: &mut PgConnection,
+        uris: &[&str],
+        remember: bool,
+    ) -> Result<HashMap<String, i32>, FhirError> {
+        const SQL: &str = "SELECT id, uri FROM system WHERE uri = ANY ($1)";
+        let mut found = HashMap::new();
+        let mut missing: HashMap<String, &str> = HashMap::new();
+        for &uri in uris {
+            let name = system_name(uri);
+            match self.systems.get(name.as_ref()) {
+                _ if uri.is_empty() => _ = found.insert(String::new(), 0),
+                Some(id) => _ = found.insert(uri.to_owned(), id),
+                None => _ = missing.insert(name.into_owned(), uri),
+            }
         }
-        let name = system_name(uri);
-        if let Some(id) = self.systems.get(name.as_ref()) {
-            return Ok(Some(id));
+        if !missing.is_empty() {
+            let names: Vec<&str> = missing.keys().map(String::as_str).collect();
+            let rows: Vec<(i32, String)> = sqlx::query_as(SQL).bind(names).fetch_all(connection).await?;
+            for (id, name) in rows {
+                if let Some(&uri) = missing.get(&name) {
+                    found.insert(uri.to_owned(), id);
+                }
+                if remember {
+                    self.systems.insert(name, id);
+                }
+            }
         }
-        let found: Option<(i32,)> =
-            sqlx::query_as("SELECT id FROM system WHERE uri = $1").bind(name.as_ref()).fetch_optional(connection).await?;
-        if let Some((id,)) = found {
-            self.systems.insert(name.into_owned(), id);
+        Ok(found)
+    }
+
+    /// The rids of resources, by type and id, for a search; one that was never stored or referred to has none.
+    ///
+    /// `remember` as for [`Store::find_systems`].
+    pub(in crate::fhir) async fn find_targets(
+        &self,
+        connection: &mut PgConnection,
+        targets: &[(&str, &str)],
+        remember: bool,
+    ) -> Result<HashMap<(String, String), i64>, FhirError> {
+        const SQL: &str = "SELECT r.rid, r.type, r.id FROM unnest($1::smallint[], $2::text[]) AS wanted (type, id) \
+             JOIN resource r ON r.type = wanted.type AND r.id = wanted.id";
+        let mut found = HashMap::new();
+        let (mut types, mut ids) = (Vec::new(), Vec::new());
+        for &(resource_type, id) in targets {
+            if let Some(rid) = self.targets.get(&target_key(resource_type, id)) {
+                found.insert((resource_type.to_owned(), id.to_owned()), rid);
+            } else if let Some(type_id) = self.types.id(resource_type) {
+                types.push(type_id);
+                ids.push(id);
+            }
         }
-        Ok(found.map(|(id,)| id))
+        if !ids.is_empty() {
+            let rows: Vec<(i64, i16, String)> =
+                sqlx::query_as(SQL).bind(types).bind(ids).fetch_all(connection).await?;
+            for (rid, type_id, id) in rows {
+                let Some(name) = self.types.name(type_id) else { continue };
+                if remember {
+                    self.targets.insert(target_key(name, &id), rid);
+                }
+                found.insert((name.to_owned(), id), rid);
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -1,0 +1,230 @@
+//! Search (<https://hl7.org/fhir/R4/search.html>).
+//!
+//! **Index rows.** When a resource is written, every search parameter of its type yields rows in one of six narrow tables
+//! ([`index`], [`types`]): `(parameter, value, rid)`. A `rid` is the resource's number, which never changes. Each table has
+//! an index by value, in which an equal value's resources stand in order of rid, and one by rid. A search reads these and
+//! no JSON, and touches the resources themselves only for the page it answers with.
+//!
+//! **From a query to a page.** [`parse`] makes a typed [`Search`] of the query's pairs, [`plan`] one SQL statement of the
+//! Search, [`page`] a Bundle of the rows, around the stored JSON text. Values are always binds; no text of a request
+//! becomes part of a statement (see [`sql`]).
+//!
+//! **Order.** Without `_sort` results come newest first: by rid, descending, which is the order in which resources were
+//! created. It costs nothing, since the indexes have it. With `_sort` they come by the given keys, resources without a
+//! value last in both directions, and by rid where the keys are equal.
+//!
+//! **Paging.** The link `next` holds the place where a page ended ([`cursor`]), and a page is found by seeking there: page
+//! one thousand costs what page one costs. While others write, a resource that matches throughout is met exactly once. In
+//! the default order that holds whatever else is done to it. Under `_sort` it holds as long as its sort values stay the
+//! same; a resource that is given another value in between is met where its new value stands. What is created after the
+//! first page was read stands before it in the default order.
+//!
+//! **Totals** cost a scan of all matches and are told when asked for (`_total=accurate`, `_count=0`), or when the page
+//! holds everything anyway. `_total=estimate` counts up to a thousand and then asks the planner.
+
+mod cursor;
+pub mod index;
+pub mod page;
+mod parse;
+mod plan;
+mod registry;
+mod sql;
+pub mod types;
+
+use serde_json::Value;
+use sqlx::{PgConnection, Row};
+
+pub use page::page_bundle;
+pub use parse::{Search, Total, parse};
+pub use registry::{Family, Parameter, SearchRegistry};
+
+use self::cursor::Cursor;
+use self::plan::{MAX_INCLUDED, Numbers, Plan};
+use super::caller::Caller;
+use super::error::{FhirError, Issue, IssueType};
+use super::http::query::Query;
+use super::preferences::Handling;
+use super::resource::StoredResource;
+use super::server::FhirServer;
+use super::store::Store;
+
+/// Up to this many matches an estimated total is exact.
+const EXACT_ESTIMATE: i64 = 1_000;
+
+/// Most conditional criteria that one statement looks up.
+const CRITERIA_PER_STATEMENT: usize = 200;
+
+/// What a search found.
+#[derive(Debug)]
+pub struct SearchPage {
+    pub matches: Vec<StoredResource>,
+    /// What `_include` and `_revinclude` added; none of it is among the matches, and each is here once.
+    pub included: Vec<StoredResource>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<Cursor>,
+    /// Matches on all pages, as far as asked for or known without counting.
+    pub total: Option<u64>,
+    /// What was left out, for the client.
+    pub warnings: Vec<Issue>,
+}
+
+/// Runs a search for a caller.
+///
+/// # Errors
+/// 503 when the database cannot answer.
+pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<SearchPage, FhirError> {
+    let mut lease = server.store.planned().await?;
+    let page = run(&server.store, &mut lease, search).await?;
+    lease.release();
+    Ok(page)
+}
+
+async fn run(store: &Store, connection: &mut PgConnection, search: &Search) -> Result<SearchPage, FhirError> {
+    let mut page =
+        SearchPage { matches: Vec::new(), included: Vec::new(), next: None, total: None, warnings: Vec::new() };
+    let numbers = Numbers::look_up(store, connection, [search], true).await?;
+    let Some(plan) = Plan::new(search, &numbers) else {
+        page.total = Some(0);
+        return Ok(page);
+    };
+    if search.count > 0 {
+        (page.matches, page.next) = matches_of(store, connection, search, &plan).await?;
+    }
+    let whole = search.count > 0 && search.cursor.is_none() && page.next.is_none();
+    page.total = match search.total {
+        _ if whole => u64::try_from(page.matches.len()).ok(),
+        _ if search.count == 0 => Some(count(connection, &plan, None).await?),
+        Total::Accurate => Some(count(connection, &plan, None).await?),
+        Total::Estimate => Some(estimate(connection, &plan).await?),
+        Total::None => None,
+    };
+    if !search.includes.is_empty() && !page.matches.is_empty() {
+        let rids: Vec<i64> = page.matches.iter().map(|resource| resource.rid).collect();
+        let rows = plan::included(&search.includes, &rids).query()?.fetch_all(connection).await?;
+        page.included = rows.iter().map(|row| store.resource_of(row)).collect::<Result<_, _>>()?;
+        let most = usize::try_from(MAX_INCLUDED).unwrap_or(usize::MAX);
+        if page.included.len() > most {
+            page.included.truncate(most);
+            let text = format!("This page refers to more than {most} further resources; {most} are included.");
+            page.warnings.push(Issue::warning(IssueType::Incomplete, text));
+        }
+    }
+    Ok(page)
+}
+
+/// The matches of one page, and where the next one begins.
+async fn matches_of(
+    store: &Store,
+    connection: &mut PgConnection,
+    search: &Search,
+    plan: &Plan<'_>,
+) -> Result<(Vec<StoredResource>, Option<Cursor>), FhirError> {
+    // One more than the page holds tells whether there is a next one.
+    let wanted = usize::try_from(search.count).unwrap_or(usize::MAX);
+    let limit = i64::from(search.count) + 1;
+    let after = search.cursor.as_ref();
+    let mut found: Vec<(StoredResource, Vec<Option<String>>)> = Vec::new();
+    if search.sort.is_empty() {
+        let rows = plan.newest_first(after.map(|cursor| cursor.rid), limit).query()?.fetch_all(connection).await?;
+        for row in &rows {
+            found.push((store.resource_of(row)?, Vec::new()));
+        }
+    } else {
+        let lacking = |cursor: &Cursor| cursor.values.first().is_some_and(Option::is_none);
+        let among_lacking = after.is_some_and(lacking);
+        if !among_lacking {
+            let rows = plan.sorted(after, false, limit).query()?.fetch_all(&mut *connection).await?;
+            for row in &rows {
+                found.push((store.resource_of(row)?, sort_values(row, search.sort.len())?));
+            }
+        }
+        let missing = limit - i64::try_from(found.len()).unwrap_or(limit);
+        if missing > 0 && search.first_key_may_lack() {
+            let after = after.filter(|_| among_lacking);
+            let rows = plan.sorted(after, true, missing).query()?.fetch_all(connection).await?;
+            for row in &rows {
+                let mut values = vec![None];
+                values.extend(sort_values(row, search.sort.len() - 1)?);
+                found.push((store.resource_of(row)?, values));
+            }
+        }
+    }
+    let more = found.len() > wanted;
+    found.truncate(wanted);
+    let next = match found.last() {
+        Some((last, values)) if more => Some(Cursor::new(search, values.clone(), last.rid)),
+        _ => None,
+    };
+    Ok((found.into_iter().map(|(resource, _)| resource).collect(), next))
+}
+
+/// The sort values that follow the columns of a resource.
+fn sort_values(row: &sqlx::postgres::PgRow, count: usize) -> Result<Vec<Option<String>>, FhirError> {
+    let first = row.len() - count;
+    Ok((first..row.len()).map(|column| row.try_get(column)).collect::<Result<_, _>>()?)
+}
+
+async fn count(connection: &mut PgConnection, plan: &Plan<'_>, limit: Option<i64>) -> Result<u64, FhirError> {
+    let row = plan.count(limit).query()?.fetch_one(connection).await?;
+    Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
+}
+
+async fn estimate(connection: &mut PgConnection, plan: &Plan<'_>) -> Result<u64, FhirError> {
+    let exact = count(connection, plan, Some(EXACT_ESTIMATE + 1)).await?;
+    if exact <= EXACT_ESTIMATE.unsigned_abs() {
+        return Ok(exact);
+    }
+    let row = plan.estimate().query()?.fetch_one(connection).await?;
+    let explained: Value = row.try_get(0)?;
+    let rows = explained.pointer("/0/Plan/Plan Rows").and_then(Value::as_u64).unwrap_or(exact);
+    Ok(rows.max(exact))
+}
+
+/// At most two matches, rid and id, of each conditional criterion: its type and its raw query.
+///
+/// Runs on the caller's connection, so that a transaction sees what it wrote itself. Criteria must say something, and
+/// nothing in them may be unknown: a condition that was half understood could change the wrong resource.
+///
+/// # Errors
+/// The error, with the position of the criterion it belongs to, if it belongs to one.
+pub async fn matches_all(
+    connection: &mut PgConnection,
+    server: &FhirServer,
+    _: &Caller,
+    criteria: &[(String, String)],
+) -> Result<Vec<Vec<(i64, String)>>, (Option<usize>, FhirError)> {
+    let mut searches = Vec::with_capacity(criteria.len());
+    for (n, (resource_type, query)) in criteria.iter().enumerate() {
+        searches.push(condition(server, resource_type, query).map_err(|error| (Some(n), error))?);
+    }
+    let mut found = vec![Vec::new(); criteria.len()];
+    let everything = |error: FhirError| (None, error);
+    let numbers = Numbers::look_up(&server.store, connection, &searches, false).await.map_err(everything)?;
+    let plans: Vec<_> =
+        searches.iter().enumerate().filter_map(|(n, search)| Some((n, Plan::new(search, &numbers)?))).collect();
+    for chunk in plans.chunks(CRITERIA_PER_STATEMENT) {
+        let mut sql = sql::Sql::default();
+        for (position, (n, plan)) in chunk.iter().enumerate() {
+            sql.push(if position == 0 { "" } else { " UNION ALL " });
+            plan.any(&mut sql, i32::try_from(*n).unwrap_or(i32::MAX), 2);
+        }
+        // A statement of many criteria hardly comes twice; it would only push others out of the cache.
+        let query = sql.query().map_err(|error| everything(error.into()))?.persistent(chunk.len() == 1);
+        let rows = query.fetch_all(&mut *connection).await.map_err(|error| everything(error.into()))?;
+        for row in &rows {
+            let read = || Ok::<_, sqlx::Error>((row.try_get::<i32, _>(0)?, row.try_get(1)?, row.try_get(2)?));
+            let (n, rid, id): (i32, i64, String) = read().map_err(|error| everything(error.into()))?;
+            found[usize::try_from(n).unwrap_or_default()].push((rid, id));
+        }
+    }
+    Ok(found)
+}
+
+/// The search of a conditional interaction.
+fn condition(server: &FhirServer, resource_type: &str, query: &str) -> Result<Search, FhirError> {
+    let search = parse(server, resource_type, &Query::parse(query)?.0, Handling::Strict)?;
+    if search.criteria.is_empty() {
+        return Err(FhirError::bad_request("A conditional interaction needs at least one search criterion."));
+    }
+    Ok(search)
+}

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub(super) use self::prepare::check_content;
 use self::prepare::Prepared;
 pub(super) use self::write::index_version;
 use super::caller::Caller;
@@ -151,9 +152,9 @@ const ATTEMPTS: u32 = 6;
 /// Stores all of `ops` or none. Outcomes are in the order of `ops`; the order of `ops` has no influence on the result.
 ///
 /// # Errors
-/// With the index of the op: 400 for what is malformed, invalid or contradictory (two ops on one resource), 404 and 410
-/// for a patch of what is not there, 409 for a conflict, 412 for `if_match`, `if_none_match_any` and criteria with several
-/// matches. 503 where the database is not there or others were in the way too often.
+/// With the index of the op: 400 for what is malformed or contradictory (two ops on one resource), 404 and 410 for a
+/// patch of what is not there, 409 for a conflict, 412 for `if_match`, `if_none_match_any` and criteria with several
+/// matches, 422 for an invalid resource. 503 where the database is not there or others were in the way too often.
 pub async fn commit(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Result<Vec<Outcome>, CommitError> {
     let mut prepared = Prepared::new(server, ops)?;
     for attempt in 1..=ATTEMPTS {

@@ -307,14 +307,14 @@ fn check_identity(target: &Target, resource: &Value) -> Result<Option<String>, F
 /// Validates a resource as the client sent it, or as a patch or a guard left it.
 ///
 /// # Errors
-/// 400 with one issue per finding.
+/// 422 with one issue per finding.
 pub fn check_content(server: &FhirServer, resource: &Value) -> Result<(), FhirError> {
     let findings = server.validator.validate(resource);
     if findings.is_empty() {
         return Ok(());
     }
     let issues = findings.into_iter().map(issue).collect();
-    Err(FhirError::with_issues(axum::http::StatusCode::BAD_REQUEST, issues))
+    Err(FhirError::with_issues(axum::http::StatusCode::UNPROCESSABLE_ENTITY, issues))
 }
 
 fn issue(finding: Finding) -> Issue {

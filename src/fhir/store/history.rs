@@ -88,10 +88,12 @@ impl Store {
         query: &HistoryQuery,
     ) -> Result<HistoryPage, FhirError> {
         let mut lease = self.planned().await?;
-        let filter = Filter::resolve(self, &mut lease, scope).await?;
-        let page = self.history_page(&mut lease, filter, query).await;
-        // What fails above is the request, not the connection, unless the database is in trouble itself.
-        if page.is_ok() {
+        let page = match Filter::resolve(self, &mut lease, scope).await {
+            Ok(filter) => self.history_page(&mut lease, filter, query).await,
+            Err(error) => Err(error),
+        };
+        // A resource that never was is no fault of the connection.
+        if page.as_ref().err().is_none_or(|error| !error.status.is_server_error()) {
             lease.release();
         }
         page

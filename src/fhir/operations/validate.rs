@@ -1,0 +1,122 @@
+//! `$validate`: would this be accepted? (<https://hl7.org/fhir/R4/resource-operation-validate.html>)
+//!
+//! Checks what every write is checked for: the structure that R4 gives the type. Asked with a profile, it says so instead
+//! of passing over it.
+
+use std::sync::LazyLock;
+
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+
+use crate::fhir::caller::Caller;
+use crate::fhir::commit::check_content;
+use crate::fhir::error::{FhirError, Issue, operation_outcome};
+use crate::fhir::hooks::{Operation, OperationInput};
+use crate::fhir::server::FhirServer;
+
+/// The operation `$validate` on a type or an instance.
+#[derive(Debug)]
+pub struct Validate;
+
+static DEFINITION: LazyLock<Value> = LazyLock::new(|| {
+    json!({
+        "resourceType": "OperationDefinition",
+        "id": "validate",
+        "url": "http://hl7.org/fhir/OperationDefinition/Resource-validate",
+        "name": "Validate",
+        "status": "active",
+        "kind": "operation",
+        "affectsState": false,
+        "code": "validate",
+        "resource": ["Resource"],
+        "system": false,
+        "type": true,
+        "instance": true,
+        "parameter": [
+            {"name": "resource", "use": "in", "min": 0, "max": "1", "type": "Resource"},
+            {"name": "mode", "use": "in", "min": 0, "max": "1", "type": "code"},
+            {"name": "profile", "use": "in", "min": 0, "max": "1", "type": "uri"},
+            {"name": "return", "use": "out", "min": 1, "max": "1", "type": "OperationOutcome"}
+        ]
+    })
+});
+
+impl Operation for Validate {
+    fn definition(&self) -> &Value {
+        &DEFINITION
+    }
+
+    fn call<'a>(
+        &'a self,
+        server: &'a FhirServer,
+        caller: &'a Caller,
+        input: OperationInput,
+    ) -> BoxFuture<'a, Result<Value, FhirError>> {
+        Box::pin(async move {
+            let issues = match validate(server, caller, input).await {
+                Ok(issues) => issues,
+                // What is wrong with the resource is the answer; what is wrong with the question is an error.
+                Err(Refusal::Resource(error)) => error.issues,
+                Err(Refusal::Request(error)) => return Err(error),
+            };
+            serde_json::from_str(&operation_outcome(&issues)).map_err(|_| FhirError::internal("an outcome is not JSON"))
+        })
+    }
+}
+
+enum Refusal {
+    Resource(FhirError),
+    Request(FhirError),
+}
+
+async fn validate(server: &FhirServer, caller: &Caller, input: OperationInput) -> Result<Vec<Issue>, Refusal> {
+    let OperationInput { resource_type, id, body } = input;
+    let expected = resource_type.unwrap_or_default();
+    let (mut resource, mut mode, mut profile) = (None, None, None);
+    match body {
+        Some(mut parameters) if parameters["resourceType"] == "Parameters" && expected != "Parameters" => {
+            for parameter in parameters["parameter"].as_array_mut().into_iter().flatten() {
+                match parameter["name"].as_str() {
+                    Some("resource") => resource = Some(parameter["resource"].take()),
+                    Some("mode") => mode = text_of(parameter),
+                    Some("profile") => profile = text_of(parameter),
+                    _ => {}
+                }
+            }
+        }
+        body => resource = body,
+    }
+    if profile.is_some() {
+        let error = FhirError::not_supported("This server validates against R4 itself; it knows no profiles.");
+        return Err(Refusal::Request(error.at("Parameters.parameter.where(name = 'profile')")));
+    }
+    let resource = match (resource, id) {
+        (Some(resource), _) => resource,
+        (None, Some(id)) => {
+            let stored = server.store.read(caller, &expected, &id).await.map_err(Refusal::Request)?;
+            match stored.filter(|stored| !stored.deleted) {
+                // A delete needs no more than that there is something to delete; what is stored was valid when it came.
+                Some(_) if mode.as_deref() == Some("delete") => return Ok(Vec::new()),
+                Some(stored) => serde_json::from_str(&stored.json)
+                    .map_err(|_| Refusal::Request(FhirError::internal("stored content is not JSON")))?,
+                None => return Err(Refusal::Request(FhirError::not_found(&expected, &id))),
+            }
+        }
+        (None, None) => {
+            let error = FhirError::bad_request("Send the resource, alone or as the parameter 'resource'.");
+            return Err(Refusal::Request(error));
+        }
+    };
+    if resource["resourceType"] != expected {
+        let error = FhirError::bad_request(format!("This is the address for a {expected}; the resource is of another type."));
+        return Err(Refusal::Resource(error.at("resourceType")));
+    }
+    check_content(server, &resource).map_err(Refusal::Resource)?;
+    Ok(Vec::new())
+}
+
+/// The value of a code, uri or string parameter; a GET sends strings only.
+fn text_of(parameter: &Value) -> Option<String> {
+    let value = ["valueCode", "valueUri", "valueString"].iter().find_map(|name| parameter[name].as_str());
+    value.map(str::to_owned)
+}

@@ -1,5 +1,6 @@
 //! The commands of the program, one file each: the arguments, and what is done.
 
+pub mod bench;
 pub mod config;
 pub mod migrate;
 pub mod serve;

@@ -1,0 +1,155 @@
+//! `medconsult bench`: how fast a FHIR server is.
+//!
+//! With `--base` it measures any FHIR R4 server that lets it create, read, update, search and import. Without, it starts
+//! this program's own server on a private database that is thrown away afterwards, and measures the [`floor`] as well:
+//! the same rows by bare SQL, a bare read by key, and a static HTTP answer, from the same clients and on the same machine.
+//! What the issue of speed comes down to is then the ratio.
+//!
+//! | file | concern |
+//! |---|---|
+//! | [`records`] | made-up records |
+//! | [`driver`] | clients at work, and their watch |
+//! | [`workload`] | the operations on a FHIR server |
+//! | [`floor`] | the same work without one |
+//! | [`processes`] | CPU and memory |
+//! | [`server`] | a server to throw away |
+//! | [`table`] | the figures for people and for programs |
+
+mod driver;
+mod floor;
+mod processes;
+mod records;
+mod server;
+mod table;
+mod workload;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use self::driver::Bounds;
+use self::processes::Processes;
+use self::server::Scratch;
+use self::table::Figures;
+use self::workload::Workload;
+use crate::config::Config;
+
+/// Measure the speed of a FHIR server
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The server [default: one of our own, on a database that is thrown away, and the floor beside it]
+    #[arg(long, value_name = "URL")]
+    base: Option<String>,
+    /// Clients that send at one time
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    concurrency: u32,
+    /// Longest time for each measurement, in seconds
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Most operations in each measurement
+    #[arg(long, default_value_t = 200_000)]
+    operations: u64,
+    /// Import until there are this many resources before the searches begin; not limited by --seconds
+    #[arg(long, default_value_t = 0)]
+    resources: u64,
+    /// Write the figures as JSON too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The folder in which the database of our own server is made
+    #[arg(long, default_value = "/var/tmp", value_name = "FOLDER", conflicts_with = "base")]
+    scratch: PathBuf,
+    /// Process id of the server at --base, to count its CPU time
+    #[arg(long, requires = "base")]
+    server_pid: Option<u32>,
+    /// Process id of its postmaster, to count the CPU time of the database
+    #[arg(long, requires = "base")]
+    database_pid: Option<u32>,
+}
+
+/// Measures, and prints a table.
+///
+/// # Errors
+/// When the server cannot be reached or started, or refuses everything of a kind.
+pub async fn run(args: Args, config: Config) -> Result<()> {
+    let figures = match &args.base {
+        Some(base) => {
+            let processes = Processes {
+                server: args.server_pid,
+                postmaster: args.database_pid,
+            };
+            measure(&args, base.trim_end_matches('/'), processes).await?.0
+        }
+        None => measure_own(&args, &config).await?,
+    };
+    println!("{figures}");
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&figures)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+impl Args {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            concurrency: self.concurrency as usize,
+            time: Duration::from_secs(self.seconds),
+            operations: self.operations,
+        }
+    }
+}
+
+async fn measure(args: &Args, base: &str, processes: Processes) -> Result<(Figures, Workload)> {
+    let mut figures = Figures::new(args.concurrency);
+    let mut workload = Workload::new(base, args.bounds(), processes)?;
+    figures.add(workload.create().await?);
+    figures.add(workload.read().await?);
+    figures.add(workload.update().await?);
+    figures.add(workload.import().await?);
+    if args.resources > 0 {
+        workload.grow(args.resources).await?;
+    }
+    figures.server_rss_mib = processes.server_rss_mib();
+    for search in workload.searches().await? {
+        figures.add(search);
+    }
+    figures.resources = workload.stored();
+    let peaks = [figures.server_rss_mib, processes.server_rss_mib()];
+    figures.server_rss_mib = peaks.into_iter().flatten().reduce(f64::max);
+    Ok((figures, workload))
+}
+
+async fn measure_own(args: &Args, config: &Config) -> Result<Figures> {
+    let programs = &config.postgres.programs;
+    let programs = (!programs.as_os_str().is_empty()).then(|| programs.clone());
+    let mut scratch = Scratch::new(&args.scratch, programs).await?;
+    let measured = measure_scratch(args, &mut scratch).await;
+    scratch.remove().await?;
+    measured
+}
+
+async fn measure_scratch(args: &Args, scratch: &mut Scratch) -> Result<Figures> {
+    let server = scratch.serve().await?;
+    let processes = scratch.processes(&server);
+    let (mut figures, workload) = measure(args, &server.base, processes).await?;
+    let floor = Processes {
+        server: None,
+        ..processes
+    };
+    let bounds = args.bounds();
+
+    let body = workload.example().await?;
+    figures.add(workload::fetch("floor: static HTTP", floor::static_server(body).await?, bounds, floor).await?);
+    let pool = scratch.pool(args.concurrency).await?;
+    let ids = workload.ids();
+    figures.add(floor::reads(&pool, ids.clone(), bounds, floor).await?);
+    let (create, import, index_rows) = floor::writes(&pool, &ids, bounds, floor).await?;
+    figures.add(create);
+    figures.add(import);
+    figures.index_rows = Some(index_rows);
+    pool.close().await;
+    server.stop().await?;
+    figures.warm_start_s = Some(scratch.warm_start().await?.as_secs_f64());
+    Ok(figures)
+}

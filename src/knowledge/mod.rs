@@ -1,4 +1,5 @@
-//! R4 in memory: definitions, FHIRPath and validation. No HTTP, no SQL; look-ups are passed in.
+//! R4 in memory: definitions, FHIRPath, validation and what search parameters extract. No HTTP, no SQL; look-ups are passed in.
 
 pub mod definitions;
+pub mod extraction;
 pub mod fhirpath;

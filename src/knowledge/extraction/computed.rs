@@ -1,0 +1,70 @@
+//! Parameters that need the FHIRPath engine.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::Found;
+use crate::knowledge::definitions::Definitions;
+use crate::knowledge::fhirpath::values::DateTime;
+use crate::knowledge::fhirpath::{CompileError, Environment, Expression, Item};
+
+static TRUE: Value = Value::Bool(true);
+static FALSE: Value = Value::Bool(false);
+
+#[derive(Debug)]
+pub(super) struct Computed<K> {
+    key: K,
+    /// A result may borrow from its expression as well as from the resource. Never freed, it lets callers keep what is
+    /// found for as long as they keep the resource. There are few, compiled once.
+    expression: &'static Expression,
+}
+
+impl<K: Copy> Computed<K> {
+    /// Which parameter this is.
+    #[cfg(test)]
+    pub fn key(&self) -> K {
+        self.key
+    }
+
+    pub fn compile(key: K, expression: &str, definitions: &'static Definitions) -> Result<Self, CompileError> {
+        Ok(Computed {
+            key,
+            expression: Box::leak(Box::new(Expression::compile(expression, definitions)?)),
+        })
+    }
+
+    /// Yields the elements and the booleans that the expression gives. Other computed values have no place in the
+    /// resource to borrow from, and no parameter of R4 gives one. An expression that fails on this resource finds nothing.
+    pub fn evaluate<'v>(
+        &self,
+        resource: &'v Value,
+        definitions: &'static Definitions,
+        sink: &mut dyn FnMut(K, Found<'v>),
+    ) {
+        // What is indexed must not depend on the day, so an expression that asks for the time always gets the same.
+        let Some(now) = DateTime::from_timestamp(Timestamp::UNIX_EPOCH, 0) else {
+            return;
+        };
+        let (Some(focus), Some(boolean)) = (Item::resource(resource, definitions), definitions.type_id("boolean"))
+        else {
+            return;
+        };
+        let Ok(items) = self.expression.evaluate(&focus, &Environment::new(now)) else {
+            return;
+        };
+        for item in &items {
+            let found = match item {
+                Item::Element(element) if !element.value.is_null() => Found {
+                    value: element.value,
+                    type_id: element.type_id,
+                },
+                Item::Boolean(answer) => Found {
+                    value: if *answer { &TRUE } else { &FALSE },
+                    type_id: boolean,
+                },
+                _ => continue,
+            };
+            sink(self.key, found);
+        }
+    }
+}

@@ -3,3 +3,4 @@
 pub mod definitions;
 pub mod extraction;
 pub mod fhirpath;
+pub mod validation;

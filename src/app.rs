@@ -1,6 +1,7 @@
 //! The composition root: where the parts of the server are put together, and where every hook is listed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sqlx::PgPool;
@@ -9,13 +10,16 @@ use tokio::sync::watch;
 
 use crate::base::{Clock, Database, IdGenerator, listen, migrations};
 use crate::config::Config;
+use crate::fhir::hooks::Hooks;
+use crate::fhir::operations;
+use crate::fhir::server::{FhirServer, FhirSettings};
 use crate::jobs::{Registry, Worker};
 use crate::router::router;
 
 /// Everything that a running server consists of.
-#[derive(Debug)]
 pub struct App {
     pub config: Config,
+    pub fhir: Arc<FhirServer>,
     pub database: Database,
     pub clock: Clock,
     pub ids: IdGenerator,
@@ -28,8 +32,11 @@ impl App {
     /// # Errors
     /// When the database cannot be read.
     pub async fn build(config: Config, database: Database, clock: Clock, ids: IdGenerator) -> Result<Arc<Self>> {
+        let server = FhirServer::open(&database, settings(&config), hooks(), clock.clone(), ids.clone());
+        let fhir = server.await.context("cannot open the FHIR server on the database")?;
         Ok(Arc::new(Self {
             config,
+            fhir: Arc::new(fhir),
             database,
             clock,
             ids,
@@ -52,6 +59,27 @@ impl App {
     /// Answers requests until `stop` becomes true; then takes no new ones and finishes those that have begun.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: watch::Receiver<bool>) {
         listen::serve(listener, router(self), stop).await;
+    }
+}
+
+/// The settings of the FHIR server, out of those of the program.
+fn settings(config: &Config) -> FhirSettings {
+    FhirSettings {
+        base_url: config.fhir_base(),
+        max_body_bytes: config.http.max_body_bytes,
+        default_count: config.search.default_count,
+        max_count: config.search.max_count,
+        cors_origins: config.http.cors_origins.clone(),
+        body_timeout: Duration::from_secs(config.http.body_timeout_seconds),
+    }
+}
+
+/// Every hook, in the order in which they run.
+fn hooks() -> Hooks {
+    Hooks {
+        guards: vec![],
+        reactions: vec![],
+        operations: vec![Box::new(operations::Validate)],
     }
 }
 

@@ -1,9 +1,19 @@
 //! The FHIR server.
 
+pub mod bundle;
 pub mod caller;
+pub mod commit;
 pub mod error;
+pub mod hooks;
 pub mod http;
+pub mod integrity;
+pub mod metadata;
+pub mod operations;
+pub mod patch;
 pub mod preferences;
+pub mod references;
 pub mod resource;
+pub mod search;
+pub mod server;
 pub mod store;
 pub mod summary;

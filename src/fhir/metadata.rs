@@ -1,0 +1,207 @@
+//! What the server can do, as a CapabilityStatement (<https://hl7.org/fhir/R4/capabilitystatement.html>).
+//!
+//! Nothing here is a claim of its own: types come from the definitions, search parameters and includes from the registry
+//! that indexes and searches by them, operations from the hooks, formats from the code that reads them. Every type has
+//! the same interactions because they share their code.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::http::patch;
+use super::resource::instant;
+use super::server::FhirServer;
+use crate::knowledge::definitions::{SearchParameterType, TypeDefinition};
+
+/// JSON text of the CapabilityStatement.
+pub fn capability_statement(server: &FhirServer) -> String {
+    let settings = &server.settings;
+    let statement = Statement {
+        resource_type: "CapabilityStatement",
+        url: format!("{}/metadata", settings.base_url),
+        name: "MedConsult",
+        status: "active",
+        date: instant(server.clock.now()),
+        kind: "instance",
+        software: json!({"name": "MedConsult", "version": env!("CARGO_PKG_VERSION")}),
+        implementation: json!({"description": "MedConsult FHIR server", "url": settings.base_url}),
+        fhir_version: "4.0.1",
+        format: ["application/fhir+json", "json"],
+        patch_format: patch::FORMATS,
+        rest: [Rest {
+            mode: "server",
+            security: json!({"cors": !settings.cors_origins.is_empty()}),
+            resource: resources(server),
+            interaction: codes(["transaction", "batch", "history-system"]),
+            operation: operations(server, None),
+        }],
+    };
+    serde_json::to_string(&statement).expect("strings and lists always serialise")
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Statement {
+    resource_type: &'static str,
+    url: String,
+    name: &'static str,
+    status: &'static str,
+    date: String,
+    kind: &'static str,
+    software: Value,
+    implementation: Value,
+    fhir_version: &'static str,
+    format: [&'static str; 2],
+    patch_format: [&'static str; 3],
+    rest: [Rest; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rest {
+    mode: &'static str,
+    security: Value,
+    resource: Vec<Resource>,
+    interaction: Vec<Code>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    operation: Vec<Value>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource {
+    r#type: &'static str,
+    profile: String,
+    interaction: Vec<Code>,
+    versioning: &'static str,
+    read_history: bool,
+    update_create: bool,
+    conditional_create: bool,
+    conditional_read: &'static str,
+    conditional_update: bool,
+    conditional_delete: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    search_include: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    search_rev_include: Vec<String>,
+    search_param: Vec<SearchParam>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    operation: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct Code {
+    code: &'static str,
+}
+
+#[derive(Serialize)]
+struct SearchParam {
+    name: &'static str,
+    definition: &'static str,
+    r#type: &'static str,
+}
+
+fn codes<const N: usize>(codes: [&'static str; N]) -> Vec<Code> {
+    codes.into_iter().map(|code| Code { code }).collect()
+}
+
+/// The parameters that every resource has without an index row of its own.
+fn column_parameters() -> [SearchParam; 2] {
+    let parameter = |name, definition, r#type| SearchParam { name, definition, r#type };
+    [
+        parameter("_id", "http://hl7.org/fhir/SearchParameter/Resource-id", "token"),
+        parameter("_lastUpdated", "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated", "date"),
+    ]
+}
+
+fn resources(server: &FhirServer) -> Vec<Resource> {
+    let includes = Includes::of(server);
+    server.definitions.resource_types().map(|ty| resource(server, ty, &includes)).collect()
+}
+
+fn resource(server: &FhirServer, ty: &'static TypeDefinition, includes: &Includes) -> Resource {
+    let name = ty.name.as_str();
+    let indexed = server.search.parameters(name).map(|parameter| SearchParam {
+        name: &parameter.definition.code,
+        definition: &parameter.definition.url,
+        r#type: kind(parameter.definition.kind),
+    });
+    Resource {
+        r#type: name,
+        profile: format!("http://hl7.org/fhir/StructureDefinition/{name}"),
+        interaction: codes([
+            "read",
+            "vread",
+            "update",
+            "patch",
+            "delete",
+            "history-instance",
+            "history-type",
+            "create",
+            "search-type",
+        ]),
+        versioning: "versioned-update",
+        read_history: true,
+        update_create: true,
+        conditional_create: true,
+        conditional_read: "full-support",
+        conditional_update: true,
+        conditional_delete: "single",
+        search_include: includes.forward.get(name).cloned().unwrap_or_default(),
+        search_rev_include: includes.reverse.get(name).cloned().unwrap_or_default(),
+        search_param: column_parameters().into_iter().chain(indexed).collect(),
+        operation: operations(server, Some(name)),
+    }
+}
+
+/// `Source:parameter` for every reference parameter, by the type it starts from and by the types it may lead to.
+struct Includes {
+    forward: BTreeMap<&'static str, Vec<String>>,
+    reverse: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Includes {
+    fn of(server: &FhirServer) -> Includes {
+        let mut includes = Includes { forward: BTreeMap::new(), reverse: BTreeMap::new() };
+        for ty in server.definitions.resource_types() {
+            let parameters = server.search.parameters(&ty.name).map(|parameter| parameter.definition);
+            for parameter in parameters.filter(|parameter| parameter.kind == SearchParameterType::Reference) {
+                let include = format!("{}:{}", ty.name, parameter.code);
+                for target in &parameter.targets {
+                    includes.reverse.entry(target.as_str()).or_default().push(include.clone());
+                }
+                includes.forward.entry(ty.name.as_str()).or_default().push(include);
+            }
+        }
+        includes
+    }
+}
+
+/// The operations defined on a type, or on the whole server.
+fn operations(server: &FhirServer, resource_type: Option<&str>) -> Vec<Value> {
+    let definitions = server.hooks.operations.iter().map(|operation| operation.definition());
+    let here = definitions.filter(|definition| match resource_type {
+        None => definition["system"] == true,
+        Some(name) => {
+            let mut types = definition["resource"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            (definition["type"] == true || definition["instance"] == true)
+                && types.any(|ty| ty == name || ty == "Resource")
+        }
+    });
+    here.map(|definition| json!({"name": definition["code"], "definition": definition["url"]})).collect()
+}
+
+fn kind(kind: SearchParameterType) -> &'static str {
+    match kind {
+        SearchParameterType::Number => "number",
+        SearchParameterType::Date => "date",
+        SearchParameterType::String => "string",
+        SearchParameterType::Token => "token",
+        SearchParameterType::Reference => "reference",
+        SearchParameterType::Composite => "composite",
+        SearchParameterType::Quantity => "quantity",
+        SearchParameterType::Uri => "uri",
+        SearchParameterType::Special => "special",
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::item::{Collection, Item};
+use super::item::Item;
 use super::values::DateTime;
 
 /// Look-ups that the engine cannot answer from the input alone. Every method answers at once, from memory: a caller
@@ -47,7 +47,7 @@ pub struct Environment<'a> {
     /// `%rootResource`: the resource that contains `%resource`, where that is a contained one. By default `%resource`.
     pub root_resource: Option<Item<'a>>,
     /// Further variables, by name without `%`.
-    pub variables: HashMap<String, Collection<'a>>,
+    pub variables: HashMap<String, Vec<Item<'a>>>,
     pub resolver: Option<&'a dyn Resolver>,
     pub trace: Option<TraceSink<'a>>,
     /// How much work an evaluation may do before it ends in an error; one unit is about one item looked at.
@@ -87,7 +87,7 @@ impl<'a> Environment<'a> {
         self
     }
 
-    pub fn with_variable(mut self, name: &str, value: Collection<'a>) -> Self {
+    pub fn with_variable(mut self, name: &str, value: Vec<Item<'a>>) -> Self {
         self.variables.insert(name.to_owned(), value);
         self
     }

@@ -81,7 +81,8 @@ impl Expression {
     }
 
     /// Whether the result is true: how an invariant is read
-    /// (<http://hl7.org/fhirpath/N1/#singleton-evaluation-of-collections>). An empty result is `None`.
+    /// (<http://hl7.org/fhirpath/N1/#singleton-evaluation-of-collections>). An empty result is `None`, which breaks no
+    /// invariant: R4's ref-1 has an empty result for a Reference without `reference`.
     pub fn holds<'a>(
         &'a self,
         focus: &Item<'a>,

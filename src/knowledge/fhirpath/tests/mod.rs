@@ -1,3 +1,5 @@
+mod expressions;
+mod invariants;
 mod suite;
 
 use std::path::PathBuf;

@@ -37,7 +37,17 @@ impl TypeSchema {
     pub fn of(type_name: &str) -> Option<&'static TypeSchema> {
         static ALL: LazyLock<HashMap<&'static str, TypeSchema>> = LazyLock::new(|| {
             let schemas = SCHEMAS.iter().filter(|(name, _)| *name != ANY_RESOURCE);
-            schemas.map(|&(name, source)| (name, TypeSchema { source, compiled: OnceLock::new() })).collect()
+            schemas
+                .map(|&(name, source)| {
+                    (
+                        name,
+                        TypeSchema {
+                            source,
+                            compiled: OnceLock::new(),
+                        },
+                    )
+                })
+                .collect()
         });
         ALL.get(type_name)
     }
@@ -76,7 +86,10 @@ impl TypeSchema {
 fn redirect_references(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
-            let target = members.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_suffix(FILE_SUFFIX));
+            let target = members
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|r| r.strip_suffix(FILE_SUFFIX));
             if let Some(target) = target.map(str::to_owned) {
                 members.shift_remove("$ref");
                 members.insert(TYPE_KEYWORD.to_owned(), Value::String(target));
@@ -98,7 +111,10 @@ fn type_keyword<'a>(
         return Ok(Box::new(AnyResource));
     }
     match TypeSchema::of(name) {
-        Some(schema) => Ok(Box::new(OfType { name: name.to_owned(), schema })),
+        Some(schema) => Ok(Box::new(OfType {
+            name: name.to_owned(),
+            schema,
+        })),
         None => Err(ValidationError::custom(format!("there is no schema of {name}"))),
     }
 }

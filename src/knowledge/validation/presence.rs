@@ -36,7 +36,9 @@ impl Presence {
 
 impl Rule {
     fn compile(rule: &Value) -> Rule {
-        let Some(branches) = rule.get("oneOf") else { return Rule::Any(required_names(rule)) };
+        let Some(branches) = rule.get("oneOf") else {
+            return Rule::Any(required_names(rule));
+        };
         let mut is_required = true;
         let mut alternatives = HashMap::new();
         for (index, branch) in members(branches).enumerate() {
@@ -44,13 +46,21 @@ impl Rule {
             is_required &= branch.get("properties").is_none();
             alternatives.extend(required_names(branch).into_iter().map(|name| (name, index)));
         }
-        Rule::Choice { prefix: common_prefix(alternatives.keys()), alternatives, is_required }
+        Rule::Choice {
+            prefix: common_prefix(alternatives.keys()),
+            alternatives,
+            is_required,
+        }
     }
 
     fn is_met(&self, object: &serde_json::Map<String, Value>) -> bool {
         match self {
             Rule::Any(names) => names.iter().any(|name| object.contains_key(name)),
-            Rule::Choice { prefix, alternatives, is_required } => {
+            Rule::Choice {
+                prefix,
+                alternatives,
+                is_required,
+            } => {
                 let mut chosen = None;
                 for name in object.keys() {
                     if !name.strip_prefix('_').unwrap_or(name).starts_with(prefix.as_str()) {
@@ -76,12 +86,27 @@ fn members(array: &Value) -> impl Iterator<Item = &Value> {
 /// The names in `{"required": […]}` or in an `anyOf` of such.
 fn required_names(schema: &Value) -> Vec<String> {
     let direct = schema.get("required").into_iter();
-    let nested = schema.get("anyOf").into_iter().flat_map(members).filter_map(|branch| branch.get("required"));
-    direct.chain(nested).flat_map(members).filter_map(Value::as_str).map(str::to_owned).collect()
+    let nested = schema
+        .get("anyOf")
+        .into_iter()
+        .flat_map(members)
+        .filter_map(|branch| branch.get("required"));
+    direct
+        .chain(nested)
+        .flat_map(members)
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn common_prefix<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    let common = |a: &str, b: &str| a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
+    let common = |a: &str, b: &str| {
+        a.chars()
+            .zip(b.chars())
+            .take_while(|(a, b)| a == b)
+            .map(|(a, _)| a)
+            .collect()
+    };
     let names = names.map(|name| name.trim_start_matches('_').to_owned());
     names.reduce(|a, b| common(&a, &b)).unwrap_or_default()
 }
@@ -92,7 +117,9 @@ impl<'i> Keyword<'i> for Presence {
     }
 
     fn is_valid(&self, value: &'i Value) -> bool {
-        value.as_object().is_none_or(|object| self.0.iter().all(|rule| rule.is_met(object)))
+        value
+            .as_object()
+            .is_none_or(|object| self.0.iter().all(|rule| rule.is_met(object)))
     }
 }
 

@@ -21,13 +21,25 @@ const MAX_NAME: usize = 64;
 
 /// Everything that is wrong with `resource`.
 pub fn report(definitions: &Definitions, resource: &Value) -> Vec<Finding> {
-    let mut reporter = Reporter { definitions, resource, findings: Vec::new() };
+    let mut reporter = Reporter {
+        definitions,
+        resource,
+        findings: Vec::new(),
+    };
     if !resource.is_object() {
-        reporter.add(FindingCode::Structure, String::new(), "A resource is a JSON object.".to_owned());
+        reporter.add(
+            FindingCode::Structure,
+            String::new(),
+            "A resource is a JSON object.".to_owned(),
+        );
     } else {
         reporter.resource(resource, &mut Vec::new());
         nulls::find_orphans(resource, &mut Vec::new(), &mut |path| {
             let place = reporter.place(path);
+            // Elsewhere the schema has refused the `null` already.
+            if !place.property.starts_with('_') && place.of_type.is_none_or(|t| t.kind != TypeKind::Primitive) {
+                return;
+            }
             let message = format!(
                 "{} is null, and its counterpart in {} has nothing either: leave it out.",
                 place.label,
@@ -73,10 +85,17 @@ impl<'a> Reporter<'a> {
     fn resource(&mut self, value: &'a Value, path: &mut Vec<Step<'a>>) {
         let place = self.place(path);
         let name = value.get("resourceType").and_then(Value::as_str);
-        match name.and_then(|name| self.definitions.resource_type(name)).and_then(|t| TypeSchema::of(&t.name)) {
+        match name
+            .and_then(|name| self.definitions.resource_type(name))
+            .and_then(|t| TypeSchema::of(&t.name))
+        {
             Some(schema) => self.schema(schema, value, path),
             None if !value.is_object() => {
-                self.add(FindingCode::Structure, place.expression, format!("{} must be a resource.", place.label));
+                self.add(
+                    FindingCode::Structure,
+                    place.expression,
+                    format!("{} must be a resource.", place.label),
+                );
             }
             None if value.get("resourceType").is_none() => {
                 let message = "resourceType is required: it names the type of the resource.".to_owned();
@@ -84,7 +103,10 @@ impl<'a> Reporter<'a> {
             }
             None => {
                 let known = self.definitions.resource_types().map(|t| t.name.as_str());
-                let hint = name.and_then(|name| nearest(name, known)).map(did_you_mean).unwrap_or_default();
+                let hint = name
+                    .and_then(|name| nearest(name, known))
+                    .map(did_you_mean)
+                    .unwrap_or_default();
                 let message = format!("resourceType is not one of R4's resource types.{hint}");
                 self.add(FindingCode::Value, place.expression, message);
             }
@@ -137,7 +159,11 @@ impl<'a> Reporter<'a> {
             ValidationErrorKind::Required { property } => {
                 let place = self.place(path);
                 let name = property.as_str().unwrap_or_default();
-                self.add(FindingCode::Required, join(&place.expression, name), format!("{name} is required."));
+                self.add(
+                    FindingCode::Required,
+                    join(&place.expression, name),
+                    format!("{name} is required."),
+                );
             }
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 for name in unexpected {
@@ -177,22 +203,28 @@ impl<'a> Reporter<'a> {
         let is_list = place.element.is_some_and(|e| e.is_array) && !place.is_item;
         let (code, message) = match (place.value, place.of_type) {
             (Value::Null, _) => (FindingCode::Structure, format!("{label} is null: leave it out.")),
-            (Value::Array(_), _) if place.is_item => {
-                (FindingCode::Structure, format!("{label} must not be a list within a list."))
-            }
-            (Value::Array(_), _) => {
-                (FindingCode::Structure, format!("{label} may be there only once, so it must not be a list."))
-            }
-            (_, _) if is_list => {
-                (FindingCode::Structure, format!("{label} must be a list, even of one: [ … ]."))
-            }
+            (Value::Array(_), _) if place.is_item => (
+                FindingCode::Structure,
+                format!("{label} must not be a list within a list."),
+            ),
+            (Value::Array(_), _) => (
+                FindingCode::Structure,
+                format!("{label} may be there only once, so it must not be a list."),
+            ),
+            (_, _) if is_list => (
+                FindingCode::Structure,
+                format!("{label} must be a list, even of one: [ … ]."),
+            ),
             (Value::String(text), _) if text.is_empty() => {
                 (FindingCode::Value, format!("{label} is an empty string: leave it out."))
             }
             (_, Some(t)) if t.kind == TypeKind::Primitive => {
                 (FindingCode::Value, format!("{label} must be {}.", description(&t.name)))
             }
-            (_, Some(t)) => (FindingCode::Structure, format!("{label} must be an object, of type {}.", t.name)),
+            (_, Some(t)) => (
+                FindingCode::Structure,
+                format!("{label} must be an object, of type {}.", t.name),
+            ),
             (_, None) => (FindingCode::Value, format!("{label} is not what R4 allows here.")),
         };
         self.add(code, place.expression, message);
@@ -202,9 +234,17 @@ impl<'a> Reporter<'a> {
     fn binding(&mut self, path: &[Step<'a>]) {
         let place = self.place(path);
         let binding = place.element.and_then(|e| e.binding.as_ref());
-        let Some(binding) = binding else { return self.wrong_value(path) };
+        let Some(binding) = binding else {
+            return self.wrong_value(path);
+        };
         let mut codes: Vec<&str> = Vec::new();
-        for (_, code) in self.definitions.value_sets.get(&binding.value_set).into_iter().flatten() {
+        for (_, code) in self
+            .definitions
+            .value_sets
+            .get(&binding.value_set)
+            .into_iter()
+            .flatten()
+        {
             if !codes.contains(&code.as_str()) {
                 codes.push(code);
             }
@@ -223,24 +263,37 @@ impl<'a> Reporter<'a> {
     /// A required primitive or choice that is missing, or a choice that was made twice.
     fn presence(&mut self, path: &[Step<'a>]) {
         let place = self.place(path);
-        let (Some(of_type), Some(object)) = (place.of_type, place.value.as_object()) else { return };
+        let (Some(of_type), Some(object)) = (place.of_type, place.value.as_object()) else {
+            return;
+        };
         for element in &of_type.elements {
             let names: Vec<String> = match element.is_choice {
-                true => element.types.iter().map(|t| element.choice_property(self.name_of(t.type_id))).collect(),
+                true => element
+                    .types
+                    .iter()
+                    .map(|t| element.choice_property(self.name_of(t.type_id)))
+                    .collect(),
                 false => vec![element.name.clone()],
             };
             let there = |name: &&String| object.contains_key(*name) || object.contains_key(&format!("_{name}"));
             let present: Vec<&str> = names.iter().filter(there).map(String::as_str).collect();
             let expression = join(&place.expression, &element.name);
             if present.len() > 1 {
-                let message = format!("{}[x] may have one type only: keep one of {}.", element.name, present.join(", "));
+                let message = format!(
+                    "{}[x] may have one type only: keep one of {}.",
+                    element.name,
+                    present.join(", ")
+                );
                 self.add(FindingCode::Structure, expression, message);
             } else if present.is_empty() && element.min > 0 {
                 let message = match element.is_choice {
                     true if names.len() <= MAX_LISTED => {
                         format!("{}[x] is required: one of {}.", element.name, names.join(", "))
                     }
-                    true => format!("{}[x] is required, with its type in the name: {}, ….", element.name, names[0]),
+                    true => format!(
+                        "{}[x] is required, with its type in the name: {}, ….",
+                        element.name, names[0]
+                    ),
                     false => format!("{} is required.", element.name),
                 };
                 self.add(FindingCode::Required, expression, message);
@@ -256,7 +309,8 @@ impl<'a> Reporter<'a> {
         let plain = name.strip_prefix('_').unwrap_or(name);
         let choice = of_type.elements.iter().find(|e| {
             let rest = plain.strip_prefix(e.name.as_str());
-            e.is_choice && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_uppercase()))
+            e.is_choice
+                && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_uppercase()))
         });
         let message = if plain == "resourceType" {
             format!("{owner} is not a resource, so it has no resourceType.")
@@ -267,7 +321,10 @@ impl<'a> Reporter<'a> {
         } else if let Some(choice) = choice {
             let types: Vec<&str> = choice.types.iter().map(|t| self.name_of(t.type_id)).collect();
             let example = choice.choice_property(types[0]);
-            format!("{owner} has no element {shown}: {}[x] is written with its type, as in {example}.", choice.name)
+            format!(
+                "{owner} has no element {shown}: {}[x] is written with its type, as in {example}.",
+                choice.name
+            )
         } else {
             format!("{owner} has no element {shown}.")
         };
@@ -327,11 +384,17 @@ impl<'a> Reporter<'a> {
             return declared;
         }
         let stated = value.get("resourceType").and_then(Value::as_str);
-        stated.and_then(|name| self.definitions.resource_type(name)).or(declared)
+        stated
+            .and_then(|name| self.definitions.resource_type(name))
+            .or(declared)
     }
 
     fn add(&mut self, code: FindingCode, expression: String, message: String) {
-        let finding = Finding { code, expression, message };
+        let finding = Finding {
+            code,
+            expression,
+            message,
+        };
         if self.findings.len() < MAX_FINDINGS && !self.findings.contains(&finding) {
             self.findings.push(finding);
         }

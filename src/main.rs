@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use medconsult::base::telemetry;
-use medconsult::commands::{bench, config, migrate, serve, worker};
+use medconsult::commands::{bench, config, migrate, schemas, serve, worker};
 use medconsult::config::Config;
 
 /// An FHIR R4 server for telemedicine
@@ -26,6 +26,7 @@ enum Command {
     Bench(bench::Args),
     Worker(worker::Args),
     Migrate(migrate::Args),
+    Schemas(schemas::Args),
     Config(config::Args),
 }
 
@@ -48,6 +49,7 @@ async fn run(program: Program) -> Result<()> {
         Command::Bench(args) => bench::run(args, config).await,
         Command::Worker(args) => worker::run(args, config).await,
         Command::Migrate(args) => migrate::run(args, config).await,
+        Command::Schemas(args) => schemas::run(args, config).await,
         Command::Config(args) => config::run(args, config).await,
     }
 }

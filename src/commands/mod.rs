@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod config;
 pub mod migrate;
+pub mod schemas;
 pub mod serve;
 pub mod worker;
 

@@ -3,4 +3,5 @@
 pub mod definitions;
 pub mod extraction;
 pub mod fhirpath;
+pub mod generate;
 pub mod validation;

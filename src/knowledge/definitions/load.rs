@@ -22,7 +22,10 @@ pub struct Sources<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("{file}: {source}")]
-    Json { file: &'static str, source: serde_json::Error },
+    Json {
+        file: &'static str,
+        source: serde_json::Error,
+    },
     #[error("{context}: there is no type {name}")]
     NoSuchType { context: String, name: String },
     #[error("{context}: cannot read {text:?}")]
@@ -183,9 +186,18 @@ impl Definitions {
     /// When a file is not what `medconsult schemas` writes, or names a type that does not exist.
     pub fn parse(sources: &Sources<'_>) -> Result<Definitions, LoadError> {
         let raw: RawTypes<'_> = json("types.json", sources.types)?;
-        let type_by_name: HashMap<String, TypeId> =
-            raw.types.iter().enumerate().map(|(i, t)| (t.name.to_owned(), TypeId(i as u16))).collect();
-        let types = TypeBuilder { raw: &raw.types, ids: &type_by_name, built: vec![None; raw.types.len()] }.build()?;
+        let type_by_name: HashMap<String, TypeId> = raw
+            .types
+            .iter()
+            .enumerate()
+            .map(|(i, t)| (t.name.to_owned(), TypeId(i as u16)))
+            .collect();
+        let types = TypeBuilder {
+            raw: &raw.types,
+            ids: &type_by_name,
+            built: vec![None; raw.types.len()],
+        }
+        .build()?;
         let code_systems = code_systems(sources.code_systems)?;
         Ok(Definitions {
             types,
@@ -227,13 +239,17 @@ impl TypeBuilder<'_> {
             Some(id) => {
                 self.build_one(id.0 as usize)?;
                 let base = self.built[id.0 as usize].as_ref();
-                base.map(|b| (b.elements.clone(), b.invariants.clone())).unwrap_or_default()
+                base.map(|b| (b.elements.clone(), b.invariants.clone()))
+                    .unwrap_or_default()
             }
             None => (Vec::new(), Vec::new()),
         };
         for raw_element in &raw.elements {
             let element = self.element(raw.name, raw_element)?;
-            match elements.iter_mut().find(|e: &&mut ElementDefinition| e.name == element.name) {
+            match elements
+                .iter_mut()
+                .find(|e: &&mut ElementDefinition| e.name == element.name)
+            {
                 Some(inherited) => *inherited = element,
                 None => elements.push(element),
             }
@@ -264,21 +280,28 @@ impl TypeBuilder<'_> {
     }
 
     fn type_id(&self, context: &str, name: &str) -> Result<TypeId, LoadError> {
-        self.ids
-            .get(name)
-            .copied()
-            .ok_or_else(|| LoadError::NoSuchType { context: context.to_owned(), name: name.to_owned() })
+        self.ids.get(name).copied().ok_or_else(|| LoadError::NoSuchType {
+            context: context.to_owned(),
+            name: name.to_owned(),
+        })
     }
 
     fn element(&self, owner: &str, raw: &RawElement<'_>) -> Result<ElementDefinition, LoadError> {
-        let malformed = |text: &str| LoadError::Malformed { context: owner.to_owned(), text: text.to_owned() };
+        let malformed = |text: &str| LoadError::Malformed {
+            context: owner.to_owned(),
+            text: text.to_owned(),
+        };
         let (min, max) = raw.card.split_once("..").ok_or_else(|| malformed(raw.card))?;
         let min = min.parse().map_err(|_| malformed(raw.card))?;
         let max = match max {
             "*" => None,
             number => Some(number.parse().map_err(|_| malformed(raw.card))?),
         };
-        let types = raw.types.iter().map(|text| self.element_type(owner, text)).collect::<Result<Vec<_>, _>>()?;
+        let types = raw
+            .types
+            .iter()
+            .map(|text| self.element_type(owner, text))
+            .collect::<Result<Vec<_>, _>>()?;
         let name = raw.name.strip_suffix("[x]");
         Ok(ElementDefinition {
             name: name.unwrap_or(raw.name).to_owned(),
@@ -299,10 +322,19 @@ impl TypeBuilder<'_> {
     /// `HumanName` or `Reference(Patient|Group)`.
     fn element_type(&self, owner: &str, text: &str) -> Result<ElementType, LoadError> {
         let Some((name, targets)) = text.split_once('(') else {
-            return Ok(ElementType { type_id: self.type_id(owner, text)?, targets: Vec::new() });
+            return Ok(ElementType {
+                type_id: self.type_id(owner, text)?,
+                targets: Vec::new(),
+            });
         };
-        let targets = targets.trim_end_matches(')').split('|').map(|target| self.type_id(owner, target));
-        Ok(ElementType { type_id: self.type_id(owner, name)?, targets: targets.collect::<Result<_, _>>()? })
+        let targets = targets
+            .trim_end_matches(')')
+            .split('|')
+            .map(|target| self.type_id(owner, target));
+        Ok(ElementType {
+            type_id: self.type_id(owner, name)?,
+            targets: targets.collect::<Result<_, _>>()?,
+        })
     }
 
     fn properties(&self, elements: &[ElementDefinition]) -> HashMap<String, (u16, u16)> {
@@ -357,7 +389,12 @@ fn search_parameters(text: &str) -> Result<Vec<SearchParameter>, LoadError> {
                     "quantity" => SearchParameterType::Quantity,
                     "uri" => SearchParameterType::Uri,
                     "special" => SearchParameterType::Special,
-                    other => return Err(LoadError::Malformed { context: p.url, text: other.to_owned() }),
+                    other => {
+                        return Err(LoadError::Malformed {
+                            context: p.url,
+                            text: other.to_owned(),
+                        });
+                    }
                 },
                 url: p.url,
                 code: p.code,
@@ -367,7 +404,10 @@ fn search_parameters(text: &str) -> Result<Vec<SearchParameter>, LoadError> {
                 components: p
                     .component
                     .into_iter()
-                    .map(|c| SearchParameterComponent { definition: c.definition, expression: c.expression })
+                    .map(|c| SearchParameterComponent {
+                        definition: c.definition,
+                        expression: c.expression,
+                    })
                     .collect(),
             })
         })
@@ -380,7 +420,10 @@ fn compartments(text: &str) -> Result<Vec<Compartment>, LoadError> {
     for membership in raw.memberships {
         // Memberships of one compartment stand together.
         if compartments.last().is_none_or(|c| c.code != membership.compartment) {
-            compartments.push(Compartment { code: membership.compartment.to_owned(), members: HashMap::new() });
+            compartments.push(Compartment {
+                code: membership.compartment.to_owned(),
+                members: HashMap::new(),
+            });
         }
         if let Some(compartment) = compartments.last_mut() {
             compartment.members.insert(membership.type_name, membership.parameters);
@@ -392,7 +435,17 @@ fn compartments(text: &str) -> Result<Vec<Compartment>, LoadError> {
 fn code_systems(text: &str) -> Result<HashMap<String, CodeSystem>, LoadError> {
     let raw: RawCodeSystems = json("code-systems.json", text)?;
     let systems = raw.code_systems.into_iter();
-    Ok(systems.map(|s| (s.url, CodeSystem { is_case_sensitive: s.case_sensitive, codes: s.codes })).collect())
+    Ok(systems
+        .map(|s| {
+            (
+                s.url,
+                CodeSystem {
+                    is_case_sensitive: s.case_sensitive,
+                    codes: s.codes,
+                },
+            )
+        })
+        .collect())
 }
 
 fn value_sets(
@@ -408,7 +461,12 @@ fn value_sets(
                 Some(listed) => listed,
                 None => match code_systems.get(&include.system) {
                     Some(system) => &system.codes,
-                    None => return Err(LoadError::Malformed { context: value_set.url, text: include.system }),
+                    None => {
+                        return Err(LoadError::Malformed {
+                            context: value_set.url,
+                            text: include.system,
+                        });
+                    }
                 },
             };
             codes.extend(listed.iter().map(|code| (include.system.clone(), code.clone())));

@@ -2,8 +2,10 @@
 
 -- A search for what ends after some time (`ge`, `gt`, `ap`) reads the index on `low` from a day before. The few spans that
 -- are longer than a day begin anywhere before that, hence their own index. The same goes for quantities that are true
--- intervals (a Range, `< 5 mg`).
-CREATE INDEX idx_date_long ON idx_date (param, high, rid) WHERE high - low > interval '1 day';
+-- intervals (a Range, `< 5 mg`). Without a time zone the sum of time and interval is the same in every session, as an index
+-- needs it to be.
+CREATE INDEX idx_date_long ON idx_date (param, high, rid)
+    WHERE high AT TIME ZONE 'UTC' > low AT TIME ZONE 'UTC' + interval '1 day';
 CREATE INDEX idx_quantity_interval ON idx_quantity (param, code, high, rid) WHERE low <> high;
 
 -- All parameters share a table, and how often a value occurs depends on the parameter. Without this the planner

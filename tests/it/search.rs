@@ -302,7 +302,9 @@ async fn dates_with_every_prefix() {
             ("Observation?date=sa2013-01-14", "open zoned"),
             ("Observation?date=eb2013-01-14", "timing until"),
             ("Observation?date=gt2020", "open"),
-            ("Observation?date=ge2013-03-10", "open span"),
+            // A Period that ends on the day neither reaches beyond it nor lies within it.
+            ("Observation?date=ge2013-03-10", "open"),
+            ("Observation?date=ge2013-03-09", "open span"),
             ("Observation?date=2012-05-01", ""),
             ("Observation?date=2012", "timing"),
             ("Observation?date=ge2013-01-14&date=le2013-01-14", "day month span time"),

@@ -225,7 +225,7 @@ pub fn branches<'m>(matches: &[Match]) -> Vec<Branch<'m>> {
             with_span(sql, t, prefix, span);
         }));
         branches.push(Branch::new(move |sql, t| {
-            sql.column(t, ".high - ").column(t, ".low > interval '1 day' AND ");
+            sql.column(t, ".high AT TIME ZONE 'UTC' > ").column(t, ".low AT TIME ZONE 'UTC' + interval '1 day' AND ");
             sql.column(t, ".low <= ").bind(day_below).push(" AND ");
             with_span(sql, t, prefix, span);
         }));

@@ -4,3 +4,4 @@ mod app;
 mod definitions;
 mod ground;
 mod jobs;
+mod search;

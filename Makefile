@@ -1,0 +1,44 @@
+# Everything a newcomer types. `make run` and `make test` set up all they need.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench conformance audit release setup examples
+
+# HL7's official examples and definitions, pinned by hash in conformance/hl7/package-lock.json.
+EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup ## start the server on http://127.0.0.1:8080/fhir, with a private database
+	cargo run --quiet -- serve
+
+test: lint ## check everything: formatting, lints, dependencies, all tests
+	./scripts/test
+
+lint: setup $(EXAMPLES) ## formatting, clippy without warnings, the arrows between rooms, the dependencies
+	cargo fmt --check
+	cargo clippy --all-targets --quiet -- --deny warnings
+	cargo test --quiet --test arrows --test dependencies
+
+bench: setup ## the figures of docs/performance.md: this server beside bare SQL, and the micro benchmarks
+	cargo build --release
+	cargo bench --bench knowledge
+	./target/release/medconsult bench
+
+conformance: setup $(EXAMPLES) ## run HL7's official suites and write docs/conformance.md
+	cargo run --release -- conformance
+
+audit: ## known security holes in dependencies (needs a network and cargo-deny)
+	cargo deny check advisories
+
+release: setup ## the program for production: target/release/medconsult
+	cargo build --release
+
+setup:
+	@./scripts/setup
+
+examples: $(EXAMPLES)
+
+$(EXAMPLES): conformance/hl7/package-lock.json
+	npm ci --prefix conformance/hl7 --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -26,7 +26,7 @@ bench: setup ## the figures of docs/performance.md: this server beside bare SQL,
 	./target/release/medconsult bench
 
 conformance: setup $(EXAMPLES) ## run HL7's official suites and write docs/conformance.md
-	cargo run --release -- conformance
+	cargo run --quiet -- conformance
 
 audit: ## known security holes in dependencies (needs a network and cargo-deny)
 	cargo deny check advisories

@@ -3,5 +3,6 @@
 mod app;
 mod definitions;
 mod ground;
+mod http;
 mod jobs;
 mod search;

@@ -79,12 +79,13 @@ fn read_bundle(server: &FhirServer, mut bundle: Value) -> Result<(bool, Vec<Requ
             return Err(FhirError::bad_request(text).at("Bundle.type"));
         }
     };
-    let entries = bundle["entry"].as_array_mut();
+    // Not by index: looking at a member that is not there would make it.
+    let entries = bundle.get_mut("entry").and_then(Value::as_array_mut);
     let resources: Vec<Option<Value>> =
         entries.into_iter().flatten().map(|entry| entry.as_object_mut()?.shift_remove("resource")).collect();
     // What is in the entries is checked when it is written; here it is about the envelope.
     check_content(server, &bundle)?;
-    let entries = bundle["entry"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    let entries = bundle.get_mut("entry").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
     let requests = entries.into_iter().zip(resources).enumerate().map(|(index, (mut entry, resource))| {
         let mut request = entry["request"].take();
         let mut text = |name: &str| match request[name].take() {

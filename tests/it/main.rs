@@ -1,6 +1,8 @@
 //! All integration tests, as one program: linking is slow, and one Postgres serves them all.
 
 mod app;
+mod bundle;
+mod commit;
 mod definitions;
 mod ground;
 mod http;

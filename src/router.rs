@@ -60,10 +60,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(landing))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .with_state(app);
+        .with_state(app.clone());
 
     let routes = fhir.merge(other).fallback(unknown_address).method_not_allowed_fallback(other_method);
-    let routes = routes.layer(from_fn_with_state(server.clone(), envelope::wrap)).layer(compression());
+    let routes = routes.layer(from_fn_with_state(app.ids.clone(), envelope::wrap)).layer(compression());
     cors::layer(routes, &server.settings.cors_origins)
 }
 

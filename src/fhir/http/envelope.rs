@@ -3,9 +3,7 @@
 //! The log line has method, route template, status, duration and request id. It has no path, no query and no header of
 //! the client's: these name patients.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
@@ -18,16 +16,16 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::base::IdGenerator;
 use crate::fhir::error::FhirError;
-use crate::fhir::server::FhirServer;
 
 /// <https://hl7.org/fhir/R4/http.html#custom>
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Wraps one request.
-pub async fn wrap(State(server): State<Arc<FhirServer>>, request: Request, next: Next) -> Response {
+pub async fn wrap(State(ids): State<IdGenerator>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = request_id(&server, request.headers());
+    let id = request_id(&ids, request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
@@ -36,7 +34,7 @@ pub async fn wrap(State(server): State<Arc<FhirServer>>, request: Request, next:
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let handled = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
     let _entered = span.enter();
-    let mut response = handled.unwrap_or_else(|payload| panicked(&*payload, route));
+    let mut response = handled.unwrap_or_else(|_| panicked(route));
     if pretty {
         response = prettify(response);
     }
@@ -56,7 +54,7 @@ pub async fn wrap(State(server): State<Arc<FhirServer>>, request: Request, next:
 }
 
 /// The client's id when it is harmless to repeat, else a fresh one.
-fn request_id(server: &FhirServer, headers: &HeaderMap) -> HeaderValue {
+fn request_id(ids: &IdGenerator, headers: &HeaderMap) -> HeaderValue {
     let is_harmless = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
         matches!(bytes.len(), 1..=64) && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte))
@@ -65,15 +63,15 @@ fn request_id(server: &FhirServer, headers: &HeaderMap) -> HeaderValue {
         Some(value) => value.clone(),
         None => {
             let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
-            let text = server.ids.next().hyphenated().encode_lower(&mut buffer);
+            let text = ids.next().hyphenated().encode_lower(&mut buffer);
             HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
         }
     }
 }
 
-/// What a panic says may quote a resource, so the log only tells where to look: the hook that logs the place of every
-/// panic writes its line in the same span.
-fn panicked(_payload: &(dyn Any + Send), route: &str) -> Response {
+/// What a panic says may quote a resource, so it is not looked at: the hook that logs the place of every panic has
+/// written its line in the same span.
+fn panicked(route: &str) -> Response {
     FhirError::internal(format_args!("a handler of {route} panicked")).into_response()
 }
 
@@ -104,6 +102,11 @@ fn prettify(response: Response) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
     use super::*;
     use crate::fhir::error::FHIR_JSON;
 
@@ -112,6 +115,22 @@ mod tests {
         let response = ([(header::CONTENT_TYPE, FHIR_JSON)], r#"{"b":1.50,"a":[]}"#).into_response();
         let body = prettify(response).into_body().collect().now_or_never().unwrap().unwrap().to_bytes();
         assert_eq!(body, "{\n  \"b\": 1.50,\n  \"a\": []\n}");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_that_tells_nothing() {
+        async fn fail() -> &'static str {
+            panic!("secret")
+        }
+        let wrapped = from_fn_with_state(IdGenerator::counting(), wrap);
+        let routes = Router::new().route("/", get(fail)).layer(wrapped);
+        let response = routes.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[REQUEST_ID], "00000000-0000-7000-8000-000000000001");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let outcome: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&outcome["resourceType"], &outcome["issue"][0]["code"]), (&"OperationOutcome".into(), &"exception".into()));
+        assert!(!outcome.to_string().contains("secret"));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 # Everything a newcomer types. `make run` and `make test` set up all they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench conformance audit release setup examples
+.PHONY: help run test lint bench bench-layouts conformance audit release setup examples
 
 # HL7's official examples and definitions, pinned by hash in conformance/hl7/package-lock.json.
 EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup ## start the server on http://127.0.0.1:8080/fhir, with a private database
 	cargo run --quiet -- serve
@@ -24,6 +24,9 @@ bench: setup ## the figures of docs/performance.md: this server beside bare SQL,
 	cargo build --release
 	cargo bench --bench knowledge
 	./target/release/medconsult bench
+
+bench-layouts: setup ## measure the index layouts of docs/decisions/0001 at a million resources (half an hour)
+	./benches/layouts/run.sh
 
 conformance: setup $(EXAMPLES) ## run HL7's official suites and write docs/conformance.md
 	cargo run --quiet -- conformance

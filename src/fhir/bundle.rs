@@ -80,9 +80,14 @@ fn read_bundle(server: &FhirServer, mut bundle: Value) -> Result<(bool, Vec<Requ
         }
     };
     // Not by index: looking at a member that is not there would make it.
-    let entries = bundle.get_mut("entry").and_then(Value::as_array_mut);
-    let resources: Vec<Option<Value>> =
-        entries.into_iter().flatten().map(|entry| entry.as_object_mut()?.shift_remove("resource")).collect();
+    let entries = bundle.get_mut("entry").and_then(Value::as_array_mut).into_iter().flatten();
+    let mut resources: Vec<Option<Value>> = Vec::new();
+    for (index, entry) in entries.enumerate() {
+        if entry.get("request").is_none() {
+            return Err(no_request(index));
+        }
+        resources.push(entry.as_object_mut().and_then(|entry| entry.shift_remove("resource")));
+    }
     // What is in the entries is checked when it is written; here it is about the envelope.
     check_content(server, &bundle)?;
     let entries = bundle.get_mut("entry").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
@@ -93,8 +98,7 @@ fn read_bundle(server: &FhirServer, mut bundle: Value) -> Result<(bool, Vec<Requ
             _ => None,
         };
         let (Some(method), Some(url)) = (text("method"), text("url")) else {
-            let text = "An entry of a batch or transaction says in 'request' what is to be done: method and url.";
-            return Err(FhirError::bad_request(text).at(format!("Bundle.entry[{index}].request")));
+            return Err(no_request(index));
         };
         let [if_match, if_none_match, if_none_exist, if_modified_since] =
             ["ifMatch", "ifNoneMatch", "ifNoneExist", "ifModifiedSince"].map(&mut text);
@@ -102,6 +106,11 @@ fn read_bundle(server: &FhirServer, mut bundle: Value) -> Result<(bool, Vec<Requ
         Ok(Request { full_url, method, url, resource, if_match, if_none_match, if_none_exist, if_modified_since })
     });
     Ok((is_transaction, requests.collect::<Result<_>>()?))
+}
+
+fn no_request(index: usize) -> FhirError {
+    let text = "An entry of a batch or transaction says in 'request' what is to be done: method and url.";
+    FhirError::bad_request(text).at(format!("Bundle.entry[{index}].request"))
 }
 
 impl Request {
@@ -278,10 +287,13 @@ async fn transaction(
         }
     }
     for (index, url, ..) in &reads {
-        // A read that nobody can understand refuses the transaction while it still can be refused.
+        // A read that nobody can understand refuses the transaction while it still can be refused. What is not there may
+        // come with the writes.
         let tried = http::get(server, caller, url, Conditions::default(), *preferences).await;
+        let resource_type = url.split(['/', '?']).next().unwrap_or_default();
+        let may_come = server.store.types().id(resource_type).is_some();
         if let Err(error) = tried.map(drop)
-            && !matches!(error.status, StatusCode::NOT_FOUND | StatusCode::GONE)
+            && !(may_come && matches!(error.status, StatusCode::NOT_FOUND | StatusCode::GONE))
         {
             return Err(located(error, *index));
         }

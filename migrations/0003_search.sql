@@ -1,11 +1,8 @@
 -- What searches need beyond an index by value and one by rid.
 
--- A search for what ends after some time (`ge`, `gt`, `ap`) reads the index on `low` from a day before. The few spans that
--- are longer than a day begin anywhere before that, hence their own index. The same goes for quantities that are true
--- intervals (a Range, `< 5 mg`). Without a time zone the sum of time and interval is the same in every session, as an index
--- needs it to be.
-CREATE INDEX idx_date_long ON idx_date (param, high, rid)
-    WHERE high AT TIME ZONE 'UTC' > low AT TIME ZONE 'UTC' + interval '1 day';
+-- A search for what reaches beyond some time (`ge`, `gt`, `ap`) bounds `high`. Quantities are nearly always points, where
+-- `low` serves as well: only the true intervals (a Range, `< 5 mg`) need an index of their own.
+CREATE INDEX idx_date_high ON idx_date (param, high, rid, low);
 CREATE INDEX idx_quantity_interval ON idx_quantity (param, code, high, rid) WHERE low <> high;
 
 -- All parameters share a table, and how often a value occurs depends on the parameter. Without this the planner

@@ -8,8 +8,8 @@
 //! - **Sorted**: the rows of the first key drive, in the order of their own index; criteria are semi-joins. Of several
 //!   rows of one resource the first in the order counts. Resources without the key come last, by a second statement.
 //!
-//! A criterion of few values is one scan per value (`UNION ALL`), because the scan of a single value keeps the order of
-//! the index and the union can merge ordered scans. Content is joined after the limit.
+//! A criterion of few values that stands alone is one scan per value (`UNION ALL`), because the scan of a single value keeps
+//! the order of the index and the union merges ordered scans. Content is joined after the limit.
 
 use std::collections::HashMap;
 
@@ -117,7 +117,7 @@ impl<'s> Plan<'s> {
     pub(super) fn newest_first(&self, after: Option<i64>, limit: i64) -> Sql {
         let mut sql = Sql::default();
         sql.push("SELECT ").push(COLUMNS).push(" FROM (");
-        let rid = self.matching(&mut sql, after);
+        let rid = self.matching(&mut sql, after, Some(limit));
         sql.push(" ORDER BY ").column(rid, ".rid DESC LIMIT ").bind(limit);
         sql.push(") m JOIN resource r ON r.rid = m.rid ORDER BY r.rid DESC");
         sql
@@ -126,7 +126,7 @@ impl<'s> Plan<'s> {
     /// Number, rid and id of up to `limit` matches, in no order.
     pub(super) fn any(&self, sql: &mut Sql, number: i32, limit: i64) {
         sql.push("(SELECT ").bind(number).push("::int, r.rid, r.id FROM (");
-        self.matching(sql, None);
+        self.matching(sql, None, None);
         sql.push(" LIMIT ").bind(limit).push(") m JOIN resource r ON r.rid = m.rid)");
     }
 
@@ -134,7 +134,7 @@ impl<'s> Plan<'s> {
     pub(super) fn count(&self, limit: Option<i64>) -> Sql {
         let mut sql = Sql::default();
         sql.push("SELECT count(*) FROM (");
-        self.matching(&mut sql, None);
+        self.matching(&mut sql, None, None);
         if let Some(limit) = limit {
             sql.push(" LIMIT ").bind(limit);
         }
@@ -146,12 +146,19 @@ impl<'s> Plan<'s> {
     pub(super) fn estimate(&self) -> Sql {
         let mut sql = Sql::default();
         sql.push("EXPLAIN (FORMAT JSON) ");
-        self.matching(&mut sql, None);
+        self.matching(&mut sql, None, None);
         sql
     }
 
-    /// `SELECT DISTINCT rid …` of all matches, below `after` if given. Answers the table whose `rid` is selected.
-    fn matching(&self, sql: &mut Sql, after: Option<i64>) -> Alias {
+    /// `SELECT DISTINCT rid …` of all matches, below `after` and only the `newest` so many if given. Answers the table
+    /// whose `rid` is selected.
+    fn matching(&self, sql: &mut Sql, after: Option<i64>, newest: Option<i64>) -> Alias {
+        let alone = self.positive.len() == 1 && self.columns.is_empty() && self.negative.is_empty();
+        let scans = match newest {
+            Some(limit) if alone && self.positive[0].branches.len() > 1 => Scans::Limited(limit),
+            _ if alone => Scans::Each,
+            _ => Scans::Merged,
+        };
         let tables: Vec<Alias> = self.positive.iter().map(|_| sql.new_alias()).collect();
         let needs_resource = tables.is_empty() || !self.columns.is_empty();
         let resource = needs_resource.then(|| sql.new_alias());
@@ -160,7 +167,7 @@ impl<'s> Plan<'s> {
         sql.push(if tables.is_empty() { "SELECT " } else { "SELECT DISTINCT " }).column(anchor, ".rid FROM ");
         for (n, (condition, table)) in self.positive.iter().zip(&tables).enumerate() {
             sql.push(if n == 0 { "(" } else { ", (" });
-            condition.write_rids(sql, after);
+            condition.write_rids(sql, after, scans);
             sql.push(") ").alias(*table);
         }
         if let Some(resource) = resource {
@@ -222,7 +229,7 @@ impl<'s> Plan<'s> {
         self.write_driver_condition(&mut sql, driver, first, on_resource, lacking_first);
         for condition in &self.positive {
             sql.push(" AND ").column(driver, ".rid IN (");
-            condition.write_rids(&mut sql, None);
+            condition.write_rids(&mut sql, None, Scans::Merged);
             sql.push(")");
         }
         if on_resource {
@@ -242,12 +249,12 @@ impl<'s> Plan<'s> {
         }
         sql.push(" ORDER BY ");
         for value in &values {
-            sql.column(value.table, value.column).push(direction(value.key.descending));
+            sql.column(value.table, value.column).push(direction(value));
         }
         sql.column(driver, ".rid").push(if descending { " DESC" } else { "" });
         sql.push(" LIMIT ").bind(limit).push(") m JOIN resource r ON r.rid = m.rid ORDER BY ");
         for (value, name) in values.iter().zip(&names) {
-            sql.push("m.").alias(*name).push(direction(value.key.descending));
+            sql.push("m.").alias(*name).push(direction(value));
         }
         sql.push("m.rid").push(if descending { " DESC" } else { "" });
         sql
@@ -349,17 +356,47 @@ impl<'s> Plan<'s> {
     }
 }
 
+/// How the branches of a condition are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scans {
+    /// By one scan, whose size the planner can judge against other criteria.
+    Merged,
+    /// By a scan each.
+    Each,
+    /// By a scan each, of which so many newest resources are enough.
+    Limited(i64),
+}
+
 impl Condition<'_> {
-    /// `SELECT rid … [UNION ALL SELECT rid …]`
-    fn write_rids(&self, sql: &mut Sql, after: Option<i64>) {
+    /// `SELECT rid …`, with further `UNION ALL SELECT rid …` for branches that have a scan of their own.
+    fn write_rids(&self, sql: &mut Sql, after: Option<i64>, scans: Scans) {
+        // Of an inequality on rid the planner learns nothing through a join, so each scan is told.
+        let write_after = |sql: &mut Sql, table: Alias| {
+            if let Some(after) = after {
+                sql.push(" AND ").column(table, ".rid < ").bind(after);
+            }
+        };
+        if scans == Scans::Merged && self.branches.iter().all(|branch| branch.joins.is_none()) {
+            let table = sql.new_alias();
+            sql.push("SELECT ").column(table, ".rid FROM").push(self.family.table()).alias(table);
+            sql.push(" WHERE ").column(table, ".param = ").bind(self.param).push(" AND (");
+            for (n, branch) in self.branches.iter().enumerate() {
+                sql.push(if n == 0 { "(" } else { " OR (" });
+                (branch.condition)(sql, table);
+                sql.push(")");
+            }
+            sql.push(")");
+            write_after(sql, table);
+            return;
+        }
         for (n, branch) in self.branches.iter().enumerate() {
             sql.push(if n == 0 { "" } else { " UNION ALL " });
             let table = sql.new_alias();
-            sql.push("SELECT ").column(table, ".rid");
+            sql.push(if let Scans::Limited(_) = scans { "(SELECT DISTINCT " } else { "SELECT " }).column(table, ".rid");
             self.write_branch(sql, branch, table);
-            // Of an inequality on rid the planner learns nothing through the join, so each scan is told.
-            if let Some(after) = after {
-                sql.push(" AND ").column(table, ".rid < ").bind(after);
+            write_after(sql, table);
+            if let Scans::Limited(limit) = scans {
+                sql.push(" ORDER BY ").column(table, ".rid DESC LIMIT ").bind(limit).push(")");
             }
         }
     }
@@ -418,8 +455,13 @@ fn write_row(sql: &mut Sql, table: Alias, family: Family) {
     sql.push(")");
 }
 
-fn direction(descending: bool) -> &'static str {
-    if descending { " DESC NULLS LAST, " } else { " ASC NULLS LAST, " }
+/// `NULLS LAST` only where there can be any: with it an index cannot be read backwards.
+fn direction(value: &Value) -> &'static str {
+    match (value.key.descending, value.nullable) {
+        (true, true) => " DESC NULLS LAST, ",
+        (true, false) => " DESC, ",
+        (false, _) => ", ",
+    }
 }
 
 /// Whether a row comes after the cursor, in the order of `values` and then of rid.

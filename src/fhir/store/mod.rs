@@ -57,7 +57,12 @@ impl Store {
             ("jit", "off"),
         ];
         // A search has as many good plans as it has values.
-        let planned = [("plan_cache_mode", "force_custom_plan"), ("jit", "off")];
+        // They are answered by one process each: starting others takes longer than a page.
+        let planned = [
+            ("plan_cache_mode", "force_custom_plan"),
+            ("jit", "off"),
+            ("max_parallel_workers_per_gather", "0"),
+        ];
         let fixed = Connections::new(&database.write, &fixed);
         let planned = Connections::new(&database.read, &planned);
         let mut lease = fixed.lease().await?;

@@ -200,45 +200,19 @@ fn around(span: Span, now: Micros) -> Span {
 }
 
 /// The scans of `idx_date` that find any of `matches`.
-///
-/// A lower bound on `high` alone could not use the index on `low`. Therefore it is searched twice: from a day below the
-/// bound among all rows, and among the few that span more than a day, which have an index on `high` of their own.
 pub fn branches<'m>(matches: &[Match]) -> Vec<Branch<'m>> {
     let mut matches = matches.to_vec();
     matches.sort_unstable();
-    if matches.len() > MAX_BRANCHES {
-        return matches.chunk_by(|a, b| a.prefix == b.prefix).map(|group| any(group[0].prefix, group)).collect();
+    if matches.len() <= MAX_BRANCHES {
+        return matches.into_iter().map(one).collect();
     }
-    let mut branches = Vec::new();
-    for Match { prefix, span } in matches {
-        let bound = match prefix {
-            Prefix::Gt => span.high,
-            Prefix::Ge | Prefix::Ap => span.low,
-            _ => {
-                branches.push(one(prefix, span));
-                continue;
-            }
-        };
-        let day_below = plus(bound, -DAY);
-        branches.push(Branch::new(move |sql, t| {
-            sql.column(t, ".low > ").bind(day_below).push(" AND ");
-            with_span(sql, t, prefix, span);
-        }));
-        branches.push(Branch::new(move |sql, t| {
-            sql.column(t, ".high AT TIME ZONE 'UTC' > ").column(t, ".low AT TIME ZONE 'UTC' + interval '1 day' AND ");
-            sql.column(t, ".low <= ").bind(day_below).push(" AND ");
-            with_span(sql, t, prefix, span);
-        }));
-    }
-    branches
+    matches.chunk_by(|a, b| a.prefix == b.prefix).map(|group| any(group[0].prefix, group)).collect()
 }
 
-fn one<'m>(prefix: Prefix, span: Span) -> Branch<'m> {
-    Branch::new(move |sql, t| with_span(sql, t, prefix, span))
-}
-
-fn with_span(sql: &mut Sql, t: Alias, prefix: Prefix, span: Span) {
-    condition(sql, t, prefix, |sql| _ = sql.bind(span.low), |sql| _ = sql.bind(span.high));
+fn one<'m>(Match { prefix, span }: Match) -> Branch<'m> {
+    Branch::new(move |sql, t| {
+        condition(sql, t, prefix, |sql| _ = sql.bind(span.low), |sql| _ = sql.bind(span.high));
+    })
 }
 
 /// A long list in one scan.

@@ -240,8 +240,8 @@ pub fn systems(matches: &[Match]) -> impl Iterator<Item = &str> {
 
 /// The scans of `idx_quantity` that find any of `matches`. A system that is not in `systems` was never stored.
 ///
-/// As with dates, a lower bound on `high` is searched among all rows by `low`, and among the few true intervals, which
-/// have an index of their own.
+/// The index is by `low`, which a lower bound on `high` alone could not use. Therefore it is searched among all rows by
+/// `low`, and among the few true intervals, which have an index of their own.
 pub fn branches<'m>(matches: &[Match], systems: &HashMap<String, i32>) -> Vec<Branch<'m>> {
     let mut groups: HashMap<(Prefix, Unit), Vec<&Match>> = HashMap::new();
     for m in matches {

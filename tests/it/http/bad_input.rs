@@ -91,6 +91,14 @@ async fn bodies_that_are_too_large() {
 }
 
 #[tokio::test]
+async fn bodies_that_never_end() {
+    let app = spawn_app_with(|config| config.http.body_timeout_seconds = 1).await;
+    let stalled = reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let request = app.post("Basic").header("content-type", "application/fhir+json").body(stalled);
+    refused(request, 408, "timeout").await;
+}
+
+#[tokio::test]
 async fn queries_that_mean_nothing() {
     let app = spawn_app().await;
     for query in ["name=%FF", "name=%00", "%FF=1"] {

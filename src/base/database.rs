@@ -7,15 +7,14 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 /// Two pools on one database, since the two kinds of statement want different plans.
 ///
-/// Both hand out a connection without asking it first whether it still lives: that question would cost every request a
-/// round trip. After a restart of Postgres, each stale connection fails one request (503) and is then replaced.
+/// They serve migrations and background work, and tell the FHIR store where to connect and how often: it keeps stacks of
+/// its own, because sqlx's pool asks each connection how it is when it comes back, a round trip that every request would
+/// pay.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// For statements with one good plan, whatever the values: reads by id, and everything that writes. Prepared once
-    /// per connection.
+    /// For statements with one good plan, whatever the values: reads by id, jobs, and everything that writes.
     pub write: PgPool,
-    /// For searches, whose best plan depends on the values: Postgres plans each anew (`force_custom_plan`), and does not
-    /// compile it to machine code, which for such short statements takes longer than running them.
+    /// For searches, whose best plan depends on the values: Postgres plans each anew.
     pub read: PgPool,
 }
 

@@ -58,10 +58,9 @@ async fn serve(
     Ok(())
 }
 
-/// One line for the person at the terminal, on standard output; log lines go to standard error.
+/// A word to the person at the terminal, on standard output; log lines go to standard error.
 fn announce(base: &str, place: &str, begun: Instant) {
-    println!(
-        "MedConsult is ready at {base} after {:.2} s, on {place}. Ctrl-C stops it.",
-        begun.elapsed().as_secs_f64()
-    );
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("MedConsult is ready at {base} after {seconds:.2} s, on {place}. Ctrl-C stops it.");
+    println!("Try:  curl '{base}/Patient?_pretty=true'   or see README.md for more.");
 }

@@ -5,7 +5,7 @@
 //! watchdog stops this Postgres when the test process ends, in whatever way it ends.
 
 use std::io::Write;
-use std::ops::Deref;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -74,7 +74,7 @@ fn start_cluster() -> TestCluster {
 }
 
 /// Not below the repository: the account that runs Postgres when the tests run as root may not be let in there.
-fn clusters_directory() -> PathBuf {
+pub fn clusters_directory() -> PathBuf {
     let user = rustix::process::geteuid().as_raw();
     let directory = env::temp_dir().join(format!("medconsult-tests-{user}"));
     fs::create_dir_all(&directory).unwrap();
@@ -84,7 +84,9 @@ fn clusters_directory() -> PathBuf {
 /// A process that cannot be caught (`kill -9`, a crash of the machine) may have left its directory.
 fn remove_old_clusters(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let alive = Path::new("/proc").join(entry.file_name()).exists();
+        // Directories are called after their process, perhaps with a suffix.
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let alive = Path::new("/proc").join(name.split('-').next().unwrap_or_default()).exists();
         if cfg!(target_os = "linux") && !alive {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -93,9 +95,13 @@ fn remove_old_clusters(parent: &Path) {
 
 /// Starts a shell that waits for the end of this process (whose end of the pipe is closed by then, whatever happened),
 /// kills the Postgres and removes its files.
-fn stop_with_this_process(data_dir: &Path) {
-    let script = r#"read -r _; read -r pid < "$0/postgres/postmaster.pid" && kill -QUIT "$pid"
-        while [ -e "/proc/$pid" ]; do sleep 0.05; done; rm -rf "$0""#;
+pub fn stop_with_this_process(data_dir: &Path) {
+    let script = r#"read -r _
+        if read -r pid < "$0/postgres/postmaster.pid"; then
+            kill -QUIT "$pid"
+            while [ -e "/proc/$pid" ]; do sleep 0.05; done
+        fi
+        rm -rf "$0""#;
     let mut watchdog = Command::new("sh")
         .args(["-c", script])
         .arg(data_dir)
@@ -141,17 +147,26 @@ pub async fn spawn_app() -> TestApp {
 
 /// Starts a server with other settings than the default ones.
 pub async fn spawn_app_with(change: impl FnOnce(&mut Config)) -> TestApp {
-    spawn(change, Clock::system(), TestClock::System).await
+    spawn(TestDatabase::new().await, change, Clock::system(), TestClock::System).await
+}
+
+/// Starts a server on a database that the test has prepared.
+pub async fn spawn_app_on(database: TestDatabase) -> TestApp {
+    spawn(database, |_| {}, Clock::system(), TestClock::System).await
 }
 
 /// Starts a server whose clock stands at `start` until [`TestApp::advance`] moves it.
 pub async fn spawn_app_at(start: &str) -> TestApp {
     let (clock, hand) = Clock::manual(start.parse().expect("an instant"));
-    spawn(|_| {}, clock, TestClock::Manual(hand)).await
+    spawn(TestDatabase::new().await, |_| {}, clock, TestClock::Manual(hand)).await
 }
 
-async fn spawn(change: impl FnOnce(&mut Config), clock: Clock, test_clock: TestClock) -> TestApp {
-    let database = TestDatabase::new().await;
+async fn spawn(
+    database: TestDatabase,
+    change: impl FnOnce(&mut Config),
+    clock: Clock,
+    test_clock: TestClock,
+) -> TestApp {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = Config {
         listen: listener.local_addr().unwrap(),
@@ -319,13 +334,26 @@ static NEXT_DATABASE: AtomicU32 = AtomicU32::new(1);
 
 impl TestDatabase {
     pub async fn new() -> Self {
+        Self::copy_of_the_template("").await
+    }
+
+    /// A database whose files are in `directory`, which must be on a disk of its own and writable by everybody.
+    pub async fn on_disk(directory: &Path) -> Self {
+        let tablespace = format!("disk_{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
+        let files = directory.join("files");
+        fs::create_dir(&files).unwrap();
+        let owner = CLUSTER.cluster.postmaster().map(|pid| fs::metadata(format!("/proc/{pid}")).unwrap()).unwrap();
+        std::os::unix::fs::chown(&files, Some(owner.uid()), Some(owner.gid())).unwrap();
+        let statement = format!("CREATE TABLESPACE {tablespace} LOCATION '{}'", files.display());
+        administer(&CLUSTER.cluster, &statement).await;
+        Self::copy_of_the_template(&format!("TABLESPACE {tablespace}")).await
+    }
+
+    async fn copy_of_the_template(options: &str) -> Self {
         let name = format!("test_{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
+        let statement = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER medconsult {options}");
         // The first access starts the cluster, which takes a second or two of this test's time.
-        administer(
-            &CLUSTER.deref().cluster,
-            &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER medconsult"),
-        )
-        .await;
+        administer(&CLUSTER.cluster, &statement).await;
         Self { name }
     }
 

@@ -4,6 +4,7 @@ mod app;
 mod bundle;
 mod commit;
 mod definitions;
+mod faults;
 mod ground;
 mod http;
 mod jobs;

@@ -20,7 +20,6 @@
 
 use jiff::Timestamp;
 use jiff::civil;
-use jiff::tz::Offset;
 use serde_json::Value;
 
 use super::{Branch, MAX_BRANCHES, Prefix, unescape};
@@ -62,7 +61,8 @@ impl Span {
         }
         let at = |month: u32, day: u32| {
             let date = civil::Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()?;
-            Some(Micros::from(Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?))
+            // Not by way of a Timestamp, which ends before 9999-12-31, a date that stands for "for ever" in many records.
+            Some(Micros(date.duration_since(civil::date(1970, 1, 1)).as_secs() * SECOND))
         };
         let Some(time) = time else {
             return Some(match (month, day) {
@@ -293,6 +293,8 @@ mod tests {
         ] {
             assert_eq!(Span::parse(text), Some(span(low, high)), "{text}");
         }
+        let last_day = Span::parse("9999-12-31").unwrap();
+        assert_eq!(last_day.high.0 - last_day.low.0, DAY);
         let last_year = Span::parse("9999").unwrap();
         assert_eq!(last_year.high.0 - last_year.low.0, 365 * DAY);
     }

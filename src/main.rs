@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use medconsult::base::telemetry;
-use medconsult::commands::{bench, config, migrate, schemas, serve, worker};
+use medconsult::commands::{bench, config, load, migrate, schemas, serve, worker};
 use medconsult::config::Config;
 
 /// An FHIR R4 server for telemedicine
@@ -23,6 +23,7 @@ struct Program {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Load(load::Args),
     Bench(bench::Args),
     Worker(worker::Args),
     Migrate(migrate::Args),
@@ -46,6 +47,7 @@ async fn run(program: Program) -> Result<()> {
     telemetry::init(config.log.format, &config.log.filter).map_err(Error::msg)?;
     match program.command {
         Command::Serve(args) => serve::run(args, config).await,
+        Command::Load(args) => load::run(args, config).await,
         Command::Bench(args) => bench::run(args, config).await,
         Command::Worker(args) => worker::run(args, config).await,
         Command::Migrate(args) => migrate::run(args, config).await,

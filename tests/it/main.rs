@@ -8,4 +8,5 @@ mod faults;
 mod ground;
 mod http;
 mod jobs;
+mod load;
 mod search;

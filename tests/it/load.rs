@@ -113,7 +113,7 @@ async fn what_is_refused_is_reported_and_the_rest_is_stored() {
 }
 
 /// Synthea's patients, from the data beside the repository (or `MEDCONSULT_SHARED`): the hospitals, the practitioners and
-/// the three smallest patients, or all with `MEDCONSULT_SYNTHEA=all`.
+/// the three smallest patients, or all with `SYNTHEA=all`.
 #[tokio::test]
 async fn each_resource_of_synthea_reads_back_as_it_went_in() {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
@@ -139,7 +139,7 @@ async fn each_resource_of_synthea_reads_back_as_it_went_in() {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
-    if std::env::var("MEDCONSULT_SYNTHEA").as_deref() != Ok("all") {
+    if std::env::var("SYNTHEA").as_deref() != Ok("all") {
         files.sort_by_key(|path| {
             (
                 !path.to_string_lossy().contains("Information"),

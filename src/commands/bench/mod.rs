@@ -78,7 +78,11 @@ pub async fn run(args: Args, config: Config) -> Result<()> {
                 server: args.server_pid,
                 postmaster: args.database_pid,
             };
-            measure(&args, base.trim_end_matches('/'), processes).await?.0
+            let mut workload = Workload::new(base.trim_end_matches('/'), args.bounds(), processes)?;
+            let mut figures = Figures::new(args.concurrency);
+            measure_writes(&args, &mut workload, &mut figures).await?;
+            measure_searches(&workload, processes, &mut figures).await?;
+            figures
         }
         None => measure_own(&args, &config).await?,
     };
@@ -100,24 +104,21 @@ impl Args {
     }
 }
 
-async fn measure(args: &Args, base: &str, processes: Processes) -> Result<(Figures, Workload)> {
-    let mut figures = Figures::new(args.concurrency);
-    let mut workload = Workload::new(base, args.bounds(), processes)?;
+async fn measure_writes(args: &Args, workload: &mut Workload, figures: &mut Figures) -> Result<()> {
     figures.add(workload.create().await?);
     figures.add(workload.read().await?);
     figures.add(workload.update().await?);
     figures.add(workload.import().await?);
-    if args.resources > 0 {
-        workload.grow(args.resources).await?;
-    }
-    figures.server_rss_mib = processes.server_rss_mib();
+    workload.grow(args.resources).await
+}
+
+async fn measure_searches(workload: &Workload, processes: Processes, figures: &mut Figures) -> Result<()> {
     for search in workload.searches().await? {
         figures.add(search);
     }
     figures.resources = workload.stored();
-    let peaks = [figures.server_rss_mib, processes.server_rss_mib()];
-    figures.server_rss_mib = peaks.into_iter().flatten().reduce(f64::max);
-    Ok((figures, workload))
+    figures.server_peak_mib = processes.server_peak_mib();
+    Ok(())
 }
 
 async fn measure_own(args: &Args, config: &Config) -> Result<Figures> {
@@ -132,16 +133,22 @@ async fn measure_own(args: &Args, config: &Config) -> Result<Figures> {
 async fn measure_scratch(args: &Args, scratch: &mut Scratch) -> Result<Figures> {
     let server = scratch.serve().await?;
     let processes = scratch.processes(&server);
-    let (mut figures, workload) = measure(args, &server.base, processes).await?;
+    let bounds = args.bounds();
+    let mut workload = Workload::new(&server.base, bounds, processes)?;
+    let mut figures = Figures::new(args.concurrency);
+    measure_writes(args, &mut workload, &mut figures).await?;
+    let pool = scratch.pool(args.concurrency).await?;
+    // Postgres looks by itself at what a table holds, but only after a minute, when these measurements are over.
+    sqlx::query("ANALYZE").execute(&pool).await?;
+    measure_searches(&workload, processes, &mut figures).await?;
+
     let floor = Processes {
         server: None,
         ..processes
     };
-    let bounds = args.bounds();
 
     let body = workload.example().await?;
     figures.add(workload::fetch("floor: static HTTP", floor::static_server(body).await?, bounds, floor).await?);
-    let pool = scratch.pool(args.concurrency).await?;
     let ids = workload.ids();
     figures.add(floor::reads(&pool, ids.clone(), bounds, floor).await?);
     let (create, import, index_rows) = floor::writes(&pool, &ids, bounds, floor).await?;

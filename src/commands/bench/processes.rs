@@ -34,10 +34,10 @@ impl Processes {
         }
     }
 
-    /// Memory of the server that is in RAM, in MiB.
-    pub fn server_rss_mib(&self) -> Option<f64> {
+    /// The most memory that the server has had in RAM so far, in MiB.
+    pub fn server_peak_mib(&self) -> Option<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.server?)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
     }
 }

@@ -13,8 +13,8 @@ pub struct Figures {
     /// In the server when the searches ran.
     pub resources: u64,
     pub measures: Vec<Measure>,
-    /// Memory of the server under load, in MiB.
-    pub server_rss_mib: Option<f64>,
+    /// The most memory that the server had in RAM, in MiB.
+    pub server_peak_mib: Option<f64>,
     /// Of each resource that the floor wrote.
     pub index_rows: Option<f64>,
     /// From the start of the program to its readiness, with a private database.
@@ -36,7 +36,7 @@ impl Figures {
             concurrency,
             resources,
             measures,
-            server_rss_mib: None,
+            server_peak_mib: None,
             index_rows: None,
             warm_start_s: None,
         }
@@ -105,8 +105,8 @@ impl fmt::Display for Figures {
         if let Some(rows) = self.index_rows {
             writeln!(f, "index rows per resource: {rows:.1}")?;
         }
-        if let Some(memory) = self.server_rss_mib {
-            writeln!(f, "memory of the server under load: {memory:.0} MiB")?;
+        if let Some(memory) = self.server_peak_mib {
+            writeln!(f, "memory of the server under load, at most: {memory:.0} MiB")?;
         }
         if let Some(seconds) = self.warm_start_s {
             writeln!(f, "warm start with a private database: {seconds:.2} s")?;

@@ -102,6 +102,10 @@ impl Destination {
     pub async fn close(self) {
         if let Door::Direct { app, database, .. } = self.door {
             drop(app);
+            // So that the first searches are planned for what is there now. It is only a help: autovacuum does it later.
+            if let Err(error) = sqlx::query("ANALYZE").execute(&database.pools.write).await {
+                tracing::debug!(%error, "cannot analyse the tables");
+            }
             database.close().await;
         }
     }

@@ -16,12 +16,14 @@
 //! | [`knowledge`] | R4 in memory: definitions, FHIRPath, validation. No HTTP, no SQL |
 //! | [`fhir`] | the server: interactions, search, commit, store |
 //! | [`app`], [`router`], [`config`] | how the parts are put together, every route, every setting |
+//! | [`conformance`] | HL7's suites, and the record of what passes |
 //! | [`commands`] | what the program can be told to do |
 
 pub mod app;
 pub mod base;
 pub mod commands;
 pub mod config;
+pub mod conformance;
 pub mod fhir;
 pub mod jobs;
 pub mod knowledge;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use medconsult::base::telemetry;
-use medconsult::commands::{bench, config, load, migrate, schemas, serve, worker};
+use medconsult::commands::{bench, config, conformance, load, migrate, schemas, serve, worker};
 use medconsult::config::Config;
 
 /// An FHIR R4 server for telemedicine
@@ -25,6 +25,7 @@ enum Command {
     Serve(serve::Args),
     Load(load::Args),
     Bench(bench::Args),
+    Conformance(conformance::Args),
     Worker(worker::Args),
     Migrate(migrate::Args),
     Schemas(schemas::Args),
@@ -49,6 +50,7 @@ async fn run(program: Program) -> Result<()> {
         Command::Serve(args) => serve::run(args, config).await,
         Command::Load(args) => load::run(args, config).await,
         Command::Bench(args) => bench::run(args, config).await,
+        Command::Conformance(args) => conformance::run(args, config).await,
         Command::Worker(args) => worker::run(args, config).await,
         Command::Migrate(args) => migrate::run(args, config).await,
         Command::Schemas(args) => schemas::run(args, config).await,

@@ -13,9 +13,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     // These two know each other: the app serves the routes, and the routes are given the app.
     ("app", &["base", "jobs", "knowledge", "fhir", "config", "router"]),
     ("router", &["base", "jobs", "knowledge", "fhir", "config", "app"]),
+    // The suites run on what they test, or speak HTTP to a server.
+    ("conformance", &["base", "knowledge", "fhir"]),
     (
         "commands",
-        &["base", "jobs", "knowledge", "fhir", "config", "router", "app"],
+        &["base", "jobs", "knowledge", "fhir", "config", "router", "app", "conformance"],
     ),
 ];
 

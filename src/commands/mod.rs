@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod config;
+pub mod conformance;
 pub mod load;
 pub mod migrate;
 pub mod schemas;

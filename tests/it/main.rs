@@ -3,6 +3,7 @@
 mod app;
 mod bundle;
 mod commit;
+mod conformance;
 mod definitions;
 mod faults;
 mod ground;

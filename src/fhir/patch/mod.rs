@@ -5,10 +5,8 @@
 //! an operation that does not fit the resource is a 422. The result is validated by `commit` like any other write.
 
 mod fhirpath;
-mod json;
+pub mod json;
 mod location;
-#[cfg(test)]
-mod official;
 
 use jiff::Timestamp;
 use serde_json::Value;

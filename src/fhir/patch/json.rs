@@ -9,7 +9,11 @@ use crate::fhir::error::{FhirError, Result};
 /// Most JSON values that `copy` may add in one patch: copying an object into itself doubles it each time.
 const MAX_COPIED: usize = 100_000;
 
-pub(super) fn parse(document: Value) -> Result<json_patch::Patch> {
+/// Reads an array of operations, of which none has been applied yet.
+///
+/// # Errors
+/// 400 when it is not a JSON Patch, and when it holds too many operations.
+pub fn parse(document: Value) -> Result<json_patch::Patch> {
     let Value::Array(operations) = document else {
         return Err(FhirError::bad_request("A JSON Patch is a JSON array of operations (RFC 6902)."));
     };
@@ -28,7 +32,11 @@ pub(super) fn parse(document: Value) -> Result<json_patch::Patch> {
         .map(json_patch::Patch)
 }
 
-pub(super) fn apply(patch: &json_patch::Patch, document: &mut Value) -> Result<()> {
+/// Applies the operations one after the other; on an error the document may be half changed.
+///
+/// # Errors
+/// 422 when an operation does not fit the document.
+pub fn apply(patch: &json_patch::Patch, document: &mut Value) -> Result<()> {
     let mut copied = 0;
     for (index, operation) in patch.0.iter().enumerate() {
         if let PatchOperation::Copy(copy) = operation

@@ -1,8 +1,5 @@
 mod expressions;
 mod invariants;
-mod suite;
-
-use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -13,14 +10,6 @@ use crate::knowledge::definitions::Definitions;
 /// The environment of every test: it is always the same moment.
 fn environment<'a>() -> Environment<'a> {
     Environment::new(DateTime::parse("2026-03-01T10:15:30.500+01:00").expect("a moment"))
-}
-
-/// The folder of data that are no part of the project: `MEDCONSULT_SHARED`, or `shared` beside the checkout.
-fn shared_folder() -> PathBuf {
-    match std::env::var_os("MEDCONSULT_SHARED") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-    }
 }
 
 /// An item's type as tests write it, and its value as text.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::Router;
 use tokio::time::timeout;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -34,7 +34,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/fhir/metadata", get(capabilities::handle))
         .route("/fhir/_history", get(history::handle_system))
         .route("/fhir/_search", post(search::handle_system))
-        .route("/fhir/${operation}", get(operation::handle_get).post(operation::handle_post))
+        .route(
+            "/fhir/${operation}",
+            get(operation::handle_get).post(operation::handle_post),
+        )
         .route(
             "/fhir/{type}",
             get(search::handle)
@@ -45,14 +48,23 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/fhir/{type}/_search", post(search::handle_form))
         .route("/fhir/{type}/_history", get(history::handle_type))
-        .route("/fhir/{type}/${operation}", get(operation::handle_get).post(operation::handle_post))
+        .route(
+            "/fhir/{type}/${operation}",
+            get(operation::handle_get).post(operation::handle_post),
+        )
         .route(
             "/fhir/{type}/{id}",
-            get(read::handle).put(update::handle).patch(patch::handle).delete(delete::handle),
+            get(read::handle)
+                .put(update::handle)
+                .patch(patch::handle)
+                .delete(delete::handle),
         )
         .route("/fhir/{type}/{id}/_history", get(history::handle_instance))
         .route("/fhir/{type}/{id}/_history/{version}", get(vread::handle))
-        .route("/fhir/{type}/{id}/${operation}", get(operation::handle_get).post(operation::handle_post))
+        .route(
+            "/fhir/{type}/{id}/${operation}",
+            get(operation::handle_get).post(operation::handle_post),
+        )
         .with_state(server.clone())
         .layer(from_fn(recognise));
 
@@ -62,15 +74,22 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(readyz))
         .with_state(app.clone());
 
-    let routes = fhir.merge(other).fallback(unknown_address).method_not_allowed_fallback(other_method);
-    let routes = routes.layer(from_fn_with_state(app.ids.clone(), envelope::wrap)).layer(compression());
+    let routes = fhir
+        .merge(other)
+        .fallback(unknown_address)
+        .method_not_allowed_fallback(other_method);
+    let routes = routes
+        .layer(from_fn_with_state(app.ids.clone(), envelope::wrap))
+        .layer(compression());
     cors::layer(routes, &server.settings.cors_origins)
 }
 
 /// gzip or zstd, whichever the client prefers. What is already compressed, as an image in a Binary, stays as it is.
 fn compression() -> CompressionLayer<impl Predicate> {
     let worthwhile = SizeAbove::new(COMPRESS_FROM_BYTES).and(NotForContentType::IMAGES);
-    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worthwhile)
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(worthwhile)
 }
 
 /// Says who asks. Without authentication, which is possible on loopback only, that is always the same caller.
@@ -84,12 +103,18 @@ async fn other_method(method: Method, uri: Uri) -> Response {
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let text = format!("{method} is not possible at {}; the header Allow lists what is.", excerpt(uri.path()));
+    let text = format!(
+        "{method} is not possible at {}; the header Allow lists what is.",
+        excerpt(uri.path())
+    );
     FhirError::method_not_allowed(text).into_response()
 }
 
 async fn unknown_address(uri: Uri) -> FhirError {
-    let text = format!("There is nothing at {}. The FHIR API begins at /fhir/metadata.", excerpt(uri.path()));
+    let text = format!(
+        "There is nothing at {}. The FHIR API begins at /fhir/metadata.",
+        excerpt(uri.path())
+    );
     FhirError::no_such_address(text)
 }
 

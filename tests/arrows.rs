@@ -17,7 +17,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("conformance", &["base", "knowledge", "fhir"]),
     (
         "commands",
-        &["base", "jobs", "knowledge", "fhir", "config", "router", "app", "conformance"],
+        &[
+            "base",
+            "jobs",
+            "knowledge",
+            "fhir",
+            "config",
+            "router",
+            "app",
+            "conformance",
+        ],
     ),
 ];
 

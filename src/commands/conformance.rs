@@ -92,7 +92,13 @@ pub async fn run(args: Args, config: Config) -> Result<()> {
 }
 
 fn print(suite: &SuiteRecord) {
-    println!("{}: {} cases, {} pass, {} excepted", suite.suite, suite.total, suite.passed, suite.excepted.len());
+    println!(
+        "{}: {} cases, {} pass, {} excepted",
+        suite.suite,
+        suite.total,
+        suite.passed,
+        suite.excepted.len()
+    );
     for (name, why) in &suite.unexpected {
         println!("  FAIL {name}: {why}");
     }
@@ -127,7 +133,11 @@ struct Sandbox {
 impl Sandbox {
     async fn start(config: &Config) -> Result<Sandbox> {
         let data_dir = env::temp_dir().join(format!("medconsult-conformance-{}", std::process::id()));
-        let options = ClusterOptions { data_dir: data_dir.clone(), programs: None, durability: Durability::Throwaway };
+        let options = ClusterOptions {
+            data_dir: data_dir.clone(),
+            programs: None,
+            durability: Durability::Throwaway,
+        };
         let cluster = Cluster::start(&options).await?;
         let database = Database::open(cluster.connect_options(), PoolSizes { write: 4, read: 4 });
         app::migrate(&database.write).await?;
@@ -139,7 +149,14 @@ impl Sandbox {
         let app = App::build(config, database.clone(), Clock::system(), IdGenerator::random()).await?;
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(app.serve(listener, stopped));
-        Ok(Sandbox { base, data_dir, cluster, database, stop, server })
+        Ok(Sandbox {
+            base,
+            data_dir,
+            cluster,
+            database,
+            stop,
+            server,
+        })
     }
 
     async fn stop(self) -> Result<()> {

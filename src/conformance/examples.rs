@@ -62,7 +62,10 @@ pub fn read(package: &Path) -> io::Result<Vec<Example>> {
             continue;
         };
         if !DEFINITIONAL.contains(&resource_type) {
-            examples.push(Example { name: format!("{resource_type}/{id}"), resource });
+            examples.push(Example {
+                name: format!("{resource_type}/{id}"),
+                resource,
+            });
         }
     }
     examples.sort_by(|a, b| a.name.cmp(&b.name));
@@ -78,7 +81,11 @@ pub async fn run(base: &str, examples: &[Example]) -> SuiteResult {
         .collect()
         .await;
     cases.sort_by(|a, b| a.name.cmp(&b.name));
-    SuiteResult { suite: "examples", title: "HL7's examples (npm `hl7.fhir.r4.examples@4.0.1`), written and read back", cases }
+    SuiteResult {
+        suite: "examples",
+        title: "HL7's examples (npm `hl7.fhir.r4.examples@4.0.1`), written and read back",
+        cases,
+    }
 }
 
 async fn round_trip(client: &Client, base: &str, example: &Example) -> CaseResult {
@@ -91,7 +98,12 @@ async fn round_trip(client: &Client, base: &str, example: &Example) -> CaseResul
 
 async fn send_and_compare(client: &Client, base: &str, example: &Example) -> reqwest::Result<Option<String>> {
     let url = format!("{base}/{}", example.name);
-    let put = client.put(&url).header(CONTENT_TYPE, "application/fhir+json").body(example.resource.to_string()).send().await?;
+    let put = client
+        .put(&url)
+        .header(CONTENT_TYPE, "application/fhir+json")
+        .body(example.resource.to_string())
+        .send()
+        .await?;
     if !put.status().is_success() {
         let status = put.status();
         let outcome: Value = put.json().await.unwrap_or_default();
@@ -100,7 +112,13 @@ async fn send_and_compare(client: &Client, base: &str, example: &Example) -> req
             .into_iter()
             .flatten()
             .take(3)
-            .map(|issue| format!("{} {}", issue["expression"][0].as_str().unwrap_or_default(), issue["diagnostics"].as_str().unwrap_or_default()))
+            .map(|issue| {
+                format!(
+                    "{} {}",
+                    issue["expression"][0].as_str().unwrap_or_default(),
+                    issue["diagnostics"].as_str().unwrap_or_default()
+                )
+            })
             .collect();
         return Ok(Some(format!("{status}: {}", texts.join("; "))));
     }
@@ -109,7 +127,11 @@ async fn send_and_compare(client: &Client, base: &str, example: &Example) -> req
         return Ok(Some(format!("accepted, but reading it answers {}", get.status())));
     }
     let returned: Value = get.json().await?;
-    Ok(difference(&without_server_fields(&example.resource), &without_server_fields(&returned), &example.name))
+    Ok(difference(
+        &without_server_fields(&example.resource),
+        &without_server_fields(&returned),
+        &example.name,
+    ))
 }
 
 /// `resource` without `meta.versionId` and `meta.lastUpdated`, and without a `meta` that held nothing else.
@@ -137,11 +159,14 @@ pub fn difference(sent: &Value, returned: &Value, at: &str) -> Option<String> {
             if let Some(key) = b.keys().find(|k| !a.contains_key(*k)) {
                 return Some(format!("{at}.{key} was not sent and is returned"));
             }
-            a.iter().find_map(|(key, value)| difference(value, &b[key], &format!("{at}.{key}")))
+            a.iter()
+                .find_map(|(key, value)| difference(value, &b[key], &format!("{at}.{key}")))
         }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| difference(a, b, &format!("{at}[{i}]")))
-        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
+            .iter()
+            .zip(b)
+            .enumerate()
+            .find_map(|(i, (a, b))| difference(a, b, &format!("{at}[{i}]"))),
         (a, b) if a == b => None,
         _ => Some(format!("{at} differs")),
     }
@@ -158,14 +183,21 @@ mod tests {
         let fewer_digits: Value = serde_json::from_str(r#"{"a":[{"b":1.1}]}"#).unwrap();
         assert_eq!(difference(&sent, &fewer_digits, "R"), Some("R.a[0].b differs".into()));
         assert_eq!(difference(&sent, &sent.clone(), "R"), None);
-        assert_eq!(difference(&json!({"a": 1}), &json!({}), "R"), Some("R.a was sent and is not returned".into()));
+        assert_eq!(
+            difference(&json!({"a": 1}), &json!({}), "R"),
+            Some("R.a was sent and is not returned".into())
+        );
     }
 
     #[test]
     fn only_what_the_server_sets_is_left_out() {
-        let resource = json!({"resourceType": "Patient", "meta": {"versionId": "1", "lastUpdated": "2024-01-01T00:00:00Z"}});
+        let resource =
+            json!({"resourceType": "Patient", "meta": {"versionId": "1", "lastUpdated": "2024-01-01T00:00:00Z"}});
         assert_eq!(without_server_fields(&resource), json!({"resourceType": "Patient"}));
         let tagged = json!({"meta": {"versionId": "1", "tag": [{"code": "x"}]}});
-        assert_eq!(without_server_fields(&tagged), json!({"meta": {"tag": [{"code": "x"}]}}));
+        assert_eq!(
+            without_server_fields(&tagged),
+            json!({"meta": {"tag": [{"code": "x"}]}})
+        );
     }
 }

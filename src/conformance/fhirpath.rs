@@ -38,7 +38,11 @@ pub fn run(folder: &Path) -> Result<SuiteResult> {
             let count = seen.entry(name).or_default();
             *count += 1;
             // Some names stand for several cases.
-            let name = if *count == 1 { name.to_owned() } else { format!("{name} #{count}") };
+            let name = if *count == 1 {
+                name.to_owned()
+            } else {
+                format!("{name} #{count}")
+            };
             let failure = evaluate(test, &inputs[text(&test["input"])])
                 .err()
                 .map(|seen| format!("{}: {seen}", text(&test["expr"])));
@@ -101,11 +105,16 @@ fn compare(test: &Value, mut found: Vec<(String, String)>) -> Result<(), String>
         expected.sort_by_key(|(_, value)| *value);
     }
     let is_same = found.len() == expected.len()
-        && found.iter().zip(&expected).all(|((ty, value), (expected_type, expected_value))| {
-            expected_type.is_none_or(|expected| expected.eq_ignore_ascii_case(ty))
-                && (value == expected_value || is_same_number(value, expected_value))
-        });
-    is_same.then_some(()).ok_or_else(|| format!("gives {found:?} instead of {expected:?}"))
+        && found
+            .iter()
+            .zip(&expected)
+            .all(|((ty, value), (expected_type, expected_value))| {
+                expected_type.is_none_or(|expected| expected.eq_ignore_ascii_case(ty))
+                    && (value == expected_value || is_same_number(value, expected_value))
+            });
+    is_same
+        .then_some(())
+        .ok_or_else(|| format!("gives {found:?} instead of {expected:?}"))
 }
 
 /// The suite writes a zero as `-0.0` in one place; a decimal has no second zero.

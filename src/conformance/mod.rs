@@ -7,8 +7,8 @@
 pub mod examples;
 pub mod fhirpath;
 pub mod patch;
-mod xml;
 mod record;
+mod xml;
 
 pub use record::{Exception, Exceptions, Record, SuiteRecord};
 
@@ -23,11 +23,17 @@ pub struct CaseResult {
 
 impl CaseResult {
     pub fn passed(name: impl Into<String>) -> CaseResult {
-        CaseResult { name: name.into(), failure: None }
+        CaseResult {
+            name: name.into(),
+            failure: None,
+        }
     }
 
     pub fn failed(name: impl Into<String>, why: impl Into<String>) -> CaseResult {
-        CaseResult { name: name.into(), failure: Some(why.into()) }
+        CaseResult {
+            name: name.into(),
+            failure: Some(why.into()),
+        }
     }
 }
 

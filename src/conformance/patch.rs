@@ -27,7 +27,10 @@ pub fn run_fhirpath(folder: &Path) -> Result<SuiteResult> {
     for case in &tests.children {
         let name = case.attribute("name").unwrap_or_default();
         let resource = |part: &str| -> Result<Option<Value>> {
-            case.child(part).and_then(|part| part.children.first()).map(Node::to_resource).transpose()
+            case.child(part)
+                .and_then(|part| part.children.first())
+                .map(Node::to_resource)
+                .transpose()
         };
         let mut patched = resource("input")?.with_context(|| format!("{name} has no input"))?;
         let operations = resource("diff")?.with_context(|| format!("{name} has no operations"))?;

@@ -30,7 +30,11 @@ impl Exceptions {
     }
 
     fn reason(&self, suite: &str, case: &str) -> Option<&str> {
-        self.0.get(suite)?.iter().find(|e| e.case == case).map(|e| e.reason.as_str())
+        self.0
+            .get(suite)?
+            .iter()
+            .find(|e| e.case == case)
+            .map(|e| e.reason.as_str())
     }
 }
 
@@ -101,16 +105,31 @@ impl Record {
              against any server.\n\n| suite | cases | pass | exceptions |\n|---|--:|--:|--:|\n",
         );
         for suite in &self.suites {
-            let _ = writeln!(page, "| {} | {} | {} | {} |", suite.title, suite.total, suite.passed, suite.excepted.len());
+            let _ = writeln!(
+                page,
+                "| {} | {} | {} | {} |",
+                suite.title,
+                suite.total,
+                suite.passed,
+                suite.excepted.len()
+            );
         }
         for suite in self.suites.iter().filter(|s| !s.excepted.is_empty()) {
-            let _ = write!(page, "\n## Exceptions: {}\n\n| case | why it is right not to pass it |\n|---|---|\n", suite.title);
+            let _ = write!(
+                page,
+                "\n## Exceptions: {}\n\n| case | why it is right not to pass it |\n|---|---|\n",
+                suite.title
+            );
             for (name, reason) in &suite.excepted {
                 let _ = writeln!(page, "| {} | {} |", cell(name), cell(reason));
             }
         }
         for suite in self.suites.iter().filter(|s| !s.unexpected.is_empty()) {
-            let _ = write!(page, "\n## Failures: {}\n\n| case | what was seen |\n|---|---|\n", suite.title);
+            let _ = write!(
+                page,
+                "\n## Failures: {}\n\n| case | what was seen |\n|---|---|\n",
+                suite.title
+            );
             for (name, why) in &suite.unexpected {
                 let _ = writeln!(page, "| {} | {} |", cell(name), cell(why));
             }
@@ -130,11 +149,18 @@ mod tests {
     use crate::conformance::CaseResult;
 
     fn suite(cases: Vec<CaseResult>) -> SuiteResult {
-        SuiteResult { suite: "s", title: "S", cases }
+        SuiteResult {
+            suite: "s",
+            title: "S",
+            cases,
+        }
     }
 
     fn excepting(case: &str) -> Exceptions {
-        let exception = Exception { case: case.into(), reason: "disputed".into() };
+        let exception = Exception {
+            case: case.into(),
+            reason: "disputed".into(),
+        };
         Exceptions(BTreeMap::from([("s".to_owned(), vec![exception])]))
     }
 

@@ -44,10 +44,18 @@ impl Node {
                 Event::Eof => break,
                 _ => continue,
             };
-            open.last_mut().context("an end tag without a start")?.0.children.push(closed);
+            open.last_mut()
+                .context("an end tag without a start")?
+                .0
+                .children
+                .push(closed);
         }
         let (document, _) = open.swap_remove(0);
-        document.children.into_iter().next().context("the document has no element")
+        document
+            .children
+            .into_iter()
+            .next()
+            .context("the document has no element")
     }
 
     fn of(tag: &BytesStart<'_>) -> Result<Node> {
@@ -57,7 +65,11 @@ impl Node {
             let value = quick_xml::escape::unescape(&attribute.value)?.into_owned();
             attributes.push((attribute.key.as_ref().to_owned(), value));
         }
-        Ok(Node { name: tag.name().as_ref().to_owned(), attributes, ..Node::default() })
+        Ok(Node {
+            name: tag.name().as_ref().to_owned(),
+            attributes,
+            ..Node::default()
+        })
     }
 
     pub fn child(&self, name: &str) -> Option<&Node> {
@@ -65,7 +77,10 @@ impl Node {
     }
 
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.attributes
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The element as a resource.
@@ -73,7 +88,9 @@ impl Node {
     /// # Errors
     /// When it is no resource type of R4, or holds what that type does not have.
     pub fn to_resource(&self) -> Result<Value> {
-        let ty = Definitions::r4().resource_type(&self.name).with_context(|| format!("{} is no type", self.name))?;
+        let ty = Definitions::r4()
+            .resource_type(&self.name)
+            .with_context(|| format!("{} is no type", self.name))?;
         let mut members = self.to_members(ty)?;
         members.insert("resourceType".into(), self.name.clone().into());
         Ok(Value::Object(members))

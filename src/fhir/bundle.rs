@@ -41,7 +41,11 @@ pub async fn process(server: &FhirServer, caller: &Caller, bundle: Value, prefer
         true => transaction(server, caller, requests, preferences).await?,
         false => batch(server, caller, requests, preferences).await,
     };
-    let response_type = if is_transaction { "transaction-response" } else { "batch-response" };
+    let response_type = if is_transaction {
+        "transaction-response"
+    } else {
+        "batch-response"
+    };
     let mut text = format!(r#"{{"resourceType":"Bundle","type":"{response_type}""#);
     for (index, answer) in answers.iter().enumerate() {
         text.push_str(if index == 0 { r#","entry":["# } else { "," });
@@ -66,7 +70,11 @@ struct Request {
 /// What a [`Request`] comes to.
 enum Task {
     Write(Op),
-    Read { url: String, conditions: Conditions, is_head: bool },
+    Read {
+        url: String,
+        conditions: Conditions,
+        is_head: bool,
+    },
 }
 
 /// Takes the Bundle apart: whether it is a transaction, and its entries.
@@ -75,12 +83,17 @@ fn read_bundle(server: &FhirServer, mut bundle: Value) -> Result<(bool, Vec<Requ
         Some("transaction") => true,
         Some("batch") => false,
         _ => {
-            let text = "A Bundle that is sent to the base is a 'batch' or a 'transaction'. To store one, send it to /Bundle.";
+            let text =
+                "A Bundle that is sent to the base is a 'batch' or a 'transaction'. To store one, send it to /Bundle.";
             return Err(FhirError::bad_request(text).at("Bundle.type"));
         }
     };
     // Not by index: looking at a member that is not there would make it.
-    let entries = bundle.get_mut("entry").and_then(Value::as_array_mut).into_iter().flatten();
+    let entries = bundle
+        .get_mut("entry")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten();
     let mut resources: Vec<Option<Value>> = Vec::new();
     for (index, entry) in entries.enumerate() {
         if entry.get("request").is_none() {
@@ -90,21 +103,38 @@ fn read_bundle(server: &FhirServer, mut bundle: Value) -> Result<(bool, Vec<Requ
     }
     // What is in the entries is checked when it is written; here it is about the envelope.
     check_content(server, &bundle)?;
-    let entries = bundle.get_mut("entry").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
-    let requests = entries.into_iter().zip(resources).enumerate().map(|(index, (mut entry, resource))| {
-        let mut request = entry["request"].take();
-        let mut text = |name: &str| match request[name].take() {
-            Value::String(text) => Some(text),
-            _ => None,
-        };
-        let (Some(method), Some(url)) = (text("method"), text("url")) else {
-            return Err(no_request(index));
-        };
-        let [if_match, if_none_match, if_none_exist, if_modified_since] =
-            ["ifMatch", "ifNoneMatch", "ifNoneExist", "ifModifiedSince"].map(&mut text);
-        let full_url = entry["fullUrl"].as_str().map(str::to_owned);
-        Ok(Request { full_url, method, url, resource, if_match, if_none_match, if_none_exist, if_modified_since })
-    });
+    let entries = bundle
+        .get_mut("entry")
+        .and_then(Value::as_array_mut)
+        .map(std::mem::take)
+        .unwrap_or_default();
+    let requests = entries
+        .into_iter()
+        .zip(resources)
+        .enumerate()
+        .map(|(index, (mut entry, resource))| {
+            let mut request = entry["request"].take();
+            let mut text = |name: &str| match request[name].take() {
+                Value::String(text) => Some(text),
+                _ => None,
+            };
+            let (Some(method), Some(url)) = (text("method"), text("url")) else {
+                return Err(no_request(index));
+            };
+            let [if_match, if_none_match, if_none_exist, if_modified_since] =
+                ["ifMatch", "ifNoneMatch", "ifNoneExist", "ifModifiedSince"].map(&mut text);
+            let full_url = entry["fullUrl"].as_str().map(str::to_owned);
+            Ok(Request {
+                full_url,
+                method,
+                url,
+                resource,
+                if_match,
+                if_none_match,
+                if_none_exist,
+                if_modified_since,
+            })
+        });
     Ok((is_transaction, requests.collect::<Result<_>>()?))
 }
 
@@ -117,25 +147,40 @@ impl Request {
     fn task(self, server: &FhirServer) -> Result<Task> {
         let base = server.settings.base_url.as_str();
         let relative = self.url.strip_prefix(base).unwrap_or(&self.url).trim_start_matches('/');
-        let (path, query) = relative.split_once('?').map_or((relative, ""), |(path, query)| (path, query));
+        let (path, query) = relative
+            .split_once('?')
+            .map_or((relative, ""), |(path, query)| (path, query));
         let is_read = matches!(self.method.as_str(), "GET" | "HEAD");
         if is_read {
             let if_none_match = self.if_none_match;
-            let conditions = Conditions { if_none_match, if_modified_since: self.if_modified_since };
-            return Ok(Task::Read { url: relative.to_owned(), conditions, is_head: self.method == "HEAD" });
+            let conditions = Conditions {
+                if_none_match,
+                if_modified_since: self.if_modified_since,
+            };
+            return Ok(Task::Read {
+                url: relative.to_owned(),
+                conditions,
+                is_head: self.method == "HEAD",
+            });
         }
         let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
         if let ("POST", &[resource_type, "_search"]) = (self.method.as_str(), &segments[..]) {
             let url = format!("{resource_type}?{query}");
-            return Ok(Task::Read { url, conditions: Conditions::default(), is_head: false });
+            return Ok(Task::Read {
+                url,
+                conditions: Conditions::default(),
+                is_head: false,
+            });
         }
         let target = match segments[..] {
-            [resource_type, id] if !id.starts_with(['$', '_']) && query.is_empty() => {
-                Target::Instance { resource_type: resource_type.to_owned(), id: id.to_owned() }
-            }
-            [resource_type] if !resource_type.is_empty() => {
-                Target::Criteria { resource_type: resource_type.to_owned(), query: query.to_owned() }
-            }
+            [resource_type, id] if !id.starts_with(['$', '_']) && query.is_empty() => Target::Instance {
+                resource_type: resource_type.to_owned(),
+                id: id.to_owned(),
+            },
+            [resource_type] if !resource_type.is_empty() => Target::Criteria {
+                resource_type: resource_type.to_owned(),
+                query: query.to_owned(),
+            },
             _ => return Err(not_an_address(&self.method, &self.url)),
         };
         let if_match = self.if_match.as_deref().map(conditions::version_of_etag).transpose()?;
@@ -146,7 +191,10 @@ impl Request {
             ("POST", Target::Criteria { resource_type, query }) if query.is_empty() => {
                 let resource = resource(self.resource)?;
                 check_type(&resource, &resource_type)?;
-                Write::Create { resource, if_none_exist: self.if_none_exist }
+                Write::Create {
+                    resource,
+                    if_none_exist: self.if_none_exist,
+                }
             }
             ("POST", _) => return Err(not_an_address(&self.method, &self.url)),
             (_, Target::Criteria { query, .. }) if query.is_empty() => {
@@ -161,16 +209,32 @@ impl Request {
                 if_match,
                 if_none_match_any: self.if_none_match.as_deref() == Some("*"),
             },
-            ("PATCH", target) => Write::Patch { target, patch: Patch::from_resource(resource(self.resource)?)?, if_match },
+            ("PATCH", target) => Write::Patch {
+                target,
+                patch: Patch::from_resource(resource(self.resource)?)?,
+                if_match,
+            },
             ("DELETE", target) => Write::Delete { target, if_match },
-            _ => return Err(FhirError::method_not_allowed(format!("There is no method '{}'.", excerpt(&self.method)))),
+            _ => {
+                return Err(FhirError::method_not_allowed(format!(
+                    "There is no method '{}'.",
+                    excerpt(&self.method)
+                )));
+            }
         };
-        Ok(Task::Write(Op { write, full_url: self.full_url }))
+        Ok(Task::Write(Op {
+            write,
+            full_url: self.full_url,
+        }))
     }
 }
 
 fn not_an_address(method: &str, url: &str) -> FhirError {
-    FhirError::not_supported(format!("{} of '{}' is nothing that a Bundle can ask for here.", excerpt(method), excerpt(url)))
+    FhirError::not_supported(format!(
+        "{} of '{}' is nothing that a Bundle can ask for here.",
+        excerpt(method),
+        excerpt(url)
+    ))
 }
 
 fn check_type(resource: &Value, resource_type: &str) -> Result<()> {
@@ -194,16 +258,31 @@ struct Answered {
 
 impl Answered {
     fn failed(error: &FhirError) -> Answered {
-        let answer = Answer { status: error.status, ..Answer::with_body(error.to_json()) };
-        Answered { answer, is_outcome: true }
+        let answer = Answer {
+            status: error.status,
+            ..Answer::with_body(error.to_json())
+        };
+        Answered {
+            answer,
+            is_outcome: true,
+        }
     }
 
     fn write(&self, text: &mut String) {
-        let Answer { status, body, version, last_modified, location } = &self.answer;
+        let Answer {
+            status,
+            body,
+            version,
+            last_modified,
+            location,
+        } = &self.answer;
         text.push('{');
         let outcome = body.as_ref().filter(|_| self.is_outcome);
         if let Some(resource) = body.as_ref().filter(|_| !self.is_outcome) {
-            if let Some(url) = location.as_deref().and_then(|location| location.split("/_history/").next()) {
+            if let Some(url) = location
+                .as_deref()
+                .and_then(|location| location.split("/_history/").next())
+            {
                 push_member(text, "fullUrl", url);
                 text.push(',');
             }
@@ -215,7 +294,11 @@ impl Answered {
         push_member(text, "status", &status.to_string());
         let etag = version.map(conditions::etag);
         let last_modified = last_modified.map(instant);
-        for (name, value) in [("location", location), ("etag", &etag), ("lastModified", &last_modified)] {
+        for (name, value) in [
+            ("location", location),
+            ("etag", &etag),
+            ("lastModified", &last_modified),
+        ] {
             if let Some(value) = value {
                 text.push(',');
                 push_member(text, name, value);
@@ -242,7 +325,10 @@ async fn batch(
     preferences: &Preferences,
 ) -> Vec<Answered> {
     let answers = requests.into_iter().enumerate().map(|(index, request)| async move {
-        let resource_type = request.resource.as_ref().and_then(|resource| resource["resourceType"].as_str());
+        let resource_type = request
+            .resource
+            .as_ref()
+            .and_then(|resource| resource["resourceType"].as_str());
         let resource_type = resource_type.map(str::to_owned);
         match single(server, caller, request, preferences).await {
             Ok(answered) => answered,
@@ -254,10 +340,18 @@ async fn batch(
 
 async fn single(server: &FhirServer, caller: &Caller, request: Request, preferences: &Preferences) -> Result<Answered> {
     match request.task(server)? {
-        Task::Read { url, conditions, is_head } => read(server, caller, &url, conditions, is_head, preferences).await,
+        Task::Read {
+            url,
+            conditions,
+            is_head,
+        } => read(server, caller, &url, conditions, is_head, preferences).await,
         Task::Write(op) => {
-            let mut outcomes = commit::commit(server, caller, vec![op]).await.map_err(|failed| failed.error)?;
-            let outcome = outcomes.pop().ok_or_else(|| FhirError::internal("a write has no outcome"))?;
+            let mut outcomes = commit::commit(server, caller, vec![op])
+                .await
+                .map_err(|failed| failed.error)?;
+            let outcome = outcomes
+                .pop()
+                .ok_or_else(|| FhirError::internal("a write has no outcome"))?;
             Ok(written(Answer::of_write(server, outcome, preferences), preferences))
         }
     }
@@ -271,7 +365,14 @@ async fn transaction(
 ) -> Result<Vec<Answered>> {
     let types: Vec<Option<String>> = requests
         .iter()
-        .map(|request| request.resource.as_ref()?.get("resourceType")?.as_str().map(str::to_owned))
+        .map(|request| {
+            request
+                .resource
+                .as_ref()?
+                .get("resourceType")?
+                .as_str()
+                .map(str::to_owned)
+        })
         .collect();
     let located = |error, index: usize| located(error, index, types[index].as_deref());
     let mut ops = Vec::with_capacity(requests.len());
@@ -283,7 +384,11 @@ async fn transaction(
                 ops.push(op);
                 written_by.push(index);
             }
-            Task::Read { url, conditions, is_head } => reads.push((index, url, conditions, is_head)),
+            Task::Read {
+                url,
+                conditions,
+                is_head,
+            } => reads.push((index, url, conditions, is_head)),
         }
     }
     for (index, url, ..) in &reads {
@@ -300,10 +405,12 @@ async fn transaction(
     }
     let mut answers: Vec<Option<Answered>> = types.iter().map(|_| None).collect();
     if !ops.is_empty() {
-        let outcomes = commit::commit(server, caller, ops).await.map_err(|CommitError { op, error }| match op {
-            Some(op) => located(error, written_by[op]),
-            None => error,
-        })?;
+        let outcomes = commit::commit(server, caller, ops)
+            .await
+            .map_err(|CommitError { op, error }| match op {
+                Some(op) => located(error, written_by[op]),
+                None => error,
+            })?;
         for (outcome, &index) in outcomes.into_iter().zip(&written_by) {
             answers[index] = Some(written(Answer::of_write(server, outcome, preferences), preferences));
         }
@@ -313,7 +420,10 @@ async fn transaction(
         let answered = read(server, caller, &url, conditions, is_head, preferences).await;
         answers[index] = Some(answered.unwrap_or_else(|error| Answered::failed(&located(error, index))));
     }
-    answers.into_iter().collect::<Option<_>>().ok_or_else(|| FhirError::internal("an entry has no answer"))
+    answers
+        .into_iter()
+        .collect::<Option<_>>()
+        .ok_or_else(|| FhirError::internal("an entry has no answer"))
 }
 
 async fn read(
@@ -328,11 +438,17 @@ async fn read(
     if is_head {
         answer.body = None;
     }
-    Ok(Answered { answer, is_outcome: false })
+    Ok(Answered {
+        answer,
+        is_outcome: false,
+    })
 }
 
 fn written(answer: Answer, preferences: &Preferences) -> Answered {
-    Answered { answer, is_outcome: preferences.returned == Returned::OperationOutcome }
+    Answered {
+        answer,
+        is_outcome: preferences.returned == Returned::OperationOutcome,
+    }
 }
 
 /// Points an error at the entry that is its reason: `Patient.name` becomes `Bundle.entry[2].resource.name`.

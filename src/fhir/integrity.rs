@@ -42,10 +42,16 @@ impl Guard for ReferentialIntegrity {
     ) -> BoxFuture<'a, Result<(), FhirError>> {
         Box::pin(async move {
             let mut targets = BTreeSet::new();
-            changes.iter().filter_map(|change| change.after.as_ref()).for_each(|after| collect(after, &mut targets));
+            changes
+                .iter()
+                .filter_map(|change| change.after.as_ref())
+                .for_each(|after| collect(after, &mut targets));
             require(transaction, &targets).await?;
-            let deleted: Vec<i64> =
-                changes.iter().filter(|change| change.after.is_none()).map(|change| change.rid).collect();
+            let deleted: Vec<i64> = changes
+                .iter()
+                .filter(|change| change.after.is_none())
+                .map(|change| change.rid)
+                .collect();
             require_unreferenced(transaction, &deleted).await
         })
     }
@@ -86,7 +92,11 @@ async fn require(transaction: &mut PgConnection, targets: &BTreeSet<(&str, &str)
         return Ok(());
     }
     let (types, ids): (Vec<&str>, Vec<&str>) = targets.iter().copied().unzip();
-    let found: Vec<(String, String)> = sqlx::query_as(FIND).bind(types).bind(ids).fetch_all(transaction).await?;
+    let found: Vec<(String, String)> = sqlx::query_as(FIND)
+        .bind(types)
+        .bind(ids)
+        .fetch_all(transaction)
+        .await?;
     let found: BTreeSet<(&str, &str)> = found.iter().map(|(name, id)| (name.as_str(), id.as_str())).collect();
     match targets.difference(&found).next() {
         None => Ok(()),

@@ -108,16 +108,28 @@ fn codes<const N: usize>(codes: [&'static str; N]) -> Vec<Code> {
 
 /// The parameters that every resource has without an index row of its own.
 fn column_parameters() -> [SearchParam; 2] {
-    let parameter = |name, definition, r#type| SearchParam { name, definition, r#type };
+    let parameter = |name, definition, r#type| SearchParam {
+        name,
+        definition,
+        r#type,
+    };
     [
         parameter("_id", "http://hl7.org/fhir/SearchParameter/Resource-id", "token"),
-        parameter("_lastUpdated", "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated", "date"),
+        parameter(
+            "_lastUpdated",
+            "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
+            "date",
+        ),
     ]
 }
 
 fn resources(server: &FhirServer) -> Vec<Resource> {
     let includes = Includes::of(server);
-    server.definitions.resource_types().map(|ty| resource(server, ty, &includes)).collect()
+    server
+        .definitions
+        .resource_types()
+        .map(|ty| resource(server, ty, &includes))
+        .collect()
 }
 
 fn resource(server: &FhirServer, ty: &'static TypeDefinition, includes: &Includes) -> Resource {
@@ -163,13 +175,20 @@ struct Includes {
 
 impl Includes {
     fn of(server: &FhirServer) -> Includes {
-        let mut includes = Includes { forward: BTreeMap::new(), reverse: BTreeMap::new() };
+        let mut includes = Includes {
+            forward: BTreeMap::new(),
+            reverse: BTreeMap::new(),
+        };
         for ty in server.definitions.resource_types() {
             let parameters = server.search.parameters(&ty.name).map(|parameter| parameter.definition);
             for parameter in parameters.filter(|parameter| parameter.kind == SearchParameterType::Reference) {
                 let include = format!("{}:{}", ty.name, parameter.code);
                 for target in &parameter.targets {
-                    includes.reverse.entry(target.as_str()).or_default().push(include.clone());
+                    includes
+                        .reverse
+                        .entry(target.as_str())
+                        .or_default()
+                        .push(include.clone());
                 }
                 includes.forward.entry(ty.name.as_str()).or_default().push(include);
             }
@@ -184,12 +203,17 @@ fn operations(server: &FhirServer, resource_type: Option<&str>) -> Vec<Value> {
     let here = definitions.filter(|definition| match resource_type {
         None => definition["system"] == true,
         Some(name) => {
-            let mut types = definition["resource"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let mut types = definition["resource"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str);
             (definition["type"] == true || definition["instance"] == true)
                 && types.any(|ty| ty == name || ty == "Resource")
         }
     });
-    here.map(|definition| json!({"name": definition["code"], "definition": definition["url"]})).collect()
+    here.map(|definition| json!({"name": definition["code"], "definition": definition["url"]}))
+        .collect()
 }
 
 fn kind(kind: SearchParameterType) -> &'static str {

@@ -40,7 +40,10 @@ impl Preferences {
     pub fn from_headers(headers: &HeaderMap) -> Preferences {
         let mut returned = None;
         let mut handling = None;
-        let values = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
+        let values = headers
+            .get_all("prefer")
+            .into_iter()
+            .filter_map(|value| value.to_str().ok());
         for wish in values.flat_map(|value| value.split([',', ';'])) {
             let (name, value) = wish.split_once('=').unwrap_or((wish, ""));
             let value = value.trim().trim_matches('"').to_ascii_lowercase();
@@ -53,7 +56,10 @@ impl Preferences {
                 _ => {}
             }
         }
-        Preferences { returned: returned.unwrap_or_default(), handling: handling.unwrap_or_default() }
+        Preferences {
+            returned: returned.unwrap_or_default(),
+            handling: handling.unwrap_or_default(),
+        }
     }
 }
 
@@ -71,11 +77,17 @@ mod tests {
 
     #[test]
     fn wishes_are_read_from_one_header_or_several() {
-        let both = Preferences { returned: Returned::Minimal, handling: Handling::Strict };
+        let both = Preferences {
+            returned: Returned::Minimal,
+            handling: Handling::Strict,
+        };
         assert_eq!(read(&["return=minimal; handling=strict"]), both);
         assert_eq!(read(&["handling=strict", "respond-async, Return=\"minimal\""]), both);
         assert_eq!(read(&["return=OperationOutcome"]).returned, Returned::OperationOutcome);
-        assert_eq!(read(&["return=minimal, return=representation"]).returned, Returned::Minimal);
+        assert_eq!(
+            read(&["return=minimal, return=representation"]).returned,
+            Returned::Minimal
+        );
     }
 
     #[test]

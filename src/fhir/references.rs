@@ -34,7 +34,9 @@ pub fn rewrite(definitions: &'static Definitions, resource: &mut Value, replace:
 
 fn walk(definitions: &'static Definitions, value: &mut Value, type_id: TypeId, replace: Replace<'_>) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(definitions, item, type_id, replace)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| walk(definitions, item, type_id, replace)),
         Value::Object(object) => {
             let Some(definition) = (match object.get("resourceType").and_then(Value::as_str) {
                 Some("Bundle") => None,
@@ -81,12 +83,16 @@ fn rewrite_narrative(div: &str, replace: Replace<'_>) -> Option<String> {
     let mut copied = 0;
     for (at, _) in div.match_indices(['"', '\'']) {
         let before = div[..at].trim_ascii_end();
-        let Some(name) = before.strip_suffix('=').map(str::trim_ascii_end) else { continue };
+        let Some(name) = before.strip_suffix('=').map(str::trim_ascii_end) else {
+            continue;
+        };
         if at < copied || !(name.ends_with("href") || name.ends_with("src")) {
             continue;
         }
         let start = at + 1;
-        let Some(length) = div[start..].find(&div[at..start]) else { break };
+        let Some(length) = div[start..].find(&div[at..start]) else {
+            break;
+        };
         if let Some(new) = replace(LinkKind::Narrative, &div[start..start + length]) {
             result.push_str(&div[copied..start]);
             result.push_str(&new);
@@ -139,7 +145,9 @@ mod tests {
     use serde_json::json;
 
     fn rewritten(mut resource: Value) -> Value {
-        rewrite(Definitions::r4(), &mut resource, &mut |_, text| (text == "urn:uuid:1").then(|| "Patient/p".to_owned()));
+        rewrite(Definitions::r4(), &mut resource, &mut |_, text| {
+            (text == "urn:uuid:1").then(|| "Patient/p".to_owned())
+        });
         resource
     }
 
@@ -157,10 +165,16 @@ mod tests {
         });
         let after = rewritten(before);
         assert_eq!(after["subject"], json!({"reference": "Patient/p", "display": link}));
-        assert_eq!(after["identifier"][0]["value"], link, "an identifier's value is no link");
+        assert_eq!(
+            after["identifier"][0]["value"], link,
+            "an identifier's value is no link"
+        );
         assert_eq!(after["note"][0]["text"], link);
         assert_eq!(after["contained"][0]["extension"][0]["valueUri"], "Patient/p");
-        assert_eq!(after["_status"]["extension"][0]["valueReference"]["reference"], "Patient/p");
+        assert_eq!(
+            after["_status"]["extension"][0]["valueReference"]["reference"],
+            "Patient/p"
+        );
         assert_eq!(
             after["text"]["div"],
             format!("<div><a href=\"Patient/p\">{link}</a><img src = 'Patient/p'/></div>")
@@ -175,16 +189,24 @@ mod tests {
 
     #[test]
     fn knows_a_conditional_reference() {
-        assert_eq!(conditional("Practitioner?identifier=a|b"), Some(("Practitioner", "identifier=a|b")));
+        assert_eq!(
+            conditional("Practitioner?identifier=a|b"),
+            Some(("Practitioner", "identifier=a|b"))
+        );
         assert_eq!(conditional("http://example.org/Practitioner?x=y"), None);
         assert_eq!(conditional("Practitioner/1"), None);
         assert!(may_hold_conditional(&json!({"a": [{"reference": "Patient?x=y"}]})));
-        assert!(!may_hold_conditional(&json!({"a": [{"reference": "Patient/1"}], "url": "http://x?y"})));
+        assert!(!may_hold_conditional(
+            &json!({"a": [{"reference": "Patient/1"}], "url": "http://x?y"})
+        ));
     }
 
     #[test]
     fn knows_the_base_of_a_full_url() {
-        assert_eq!(base_of("http://example.org/fhir/Patient/1"), Some("http://example.org/fhir/"));
+        assert_eq!(
+            base_of("http://example.org/fhir/Patient/1"),
+            Some("http://example.org/fhir/")
+        );
         assert_eq!(base_of("urn:uuid:1"), None);
         assert_eq!(base_of("http://example.org/other/thing"), None);
     }

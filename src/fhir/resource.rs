@@ -88,14 +88,17 @@ pub struct StoredResource {
 pub fn parse(bytes: &[u8]) -> Result<Value, FhirError> {
     // A byte order mark is not JSON, but editors on Windows write it and it carries no meaning.
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| FhirError::malformed(format!("The body is not UTF-8: see byte {}.", error.valid_up_to() + 1)))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        FhirError::malformed(format!("The body is not UTF-8: see byte {}.", error.valid_up_to() + 1))
+    })?;
     if text.trim_ascii().is_empty() {
         return Err(FhirError::malformed("The body is empty. Send a resource as JSON."));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     // serde_json's own limit is 128 and ours is checked below, with a better message.
-    let value = AnyValue { depth: 0 }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let value = AnyValue { depth: 0 }
+        .deserialize(&mut reader)
+        .and_then(|value| reader.end().map(|()| value));
     value.map_err(|error| FhirError::malformed(describe(&error)))
 }
 
@@ -131,7 +134,11 @@ struct AnyValue {
 
 impl AnyValue {
     fn inner<E: serde::de::Error>(self) -> Result<AnyValue, E> {
-        if self.depth >= MAX_DEPTH { Err(E::custom(DEEP)) } else { Ok(AnyValue { depth: self.depth + 1 }) }
+        if self.depth >= MAX_DEPTH {
+            Err(E::custom(DEEP))
+        } else {
+            Ok(AnyValue { depth: self.depth + 1 })
+        }
     }
 }
 
@@ -207,7 +214,11 @@ impl<'de> Visitor<'de> for AnyValue {
 }
 
 fn checked_string<E: serde::de::Error>(value: Cow<'_, str>) -> Result<String, E> {
-    if value.as_bytes().contains(&0) { Err(E::custom(NUL)) } else { Ok(value.into_owned()) }
+    if value.as_bytes().contains(&0) {
+        Err(E::custom(NUL))
+    } else {
+        Ok(value.into_owned())
+    }
 }
 
 fn number<E: serde::de::Error>(text: &str) -> Result<Value, E> {
@@ -227,7 +238,8 @@ pub fn survives_jsonb(value: &Value) -> bool {
     match value {
         Value::Number(number) => {
             let text = number.as_str();
-            !text.contains(['e', 'E']) && !(text.starts_with('-') && text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.')))
+            !text.contains(['e', 'E'])
+                && !(text.starts_with('-') && text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.')))
         }
         Value::Array(items) => items.iter().all(survives_jsonb),
         Value::Object(object) => object.values().all(survives_jsonb),
@@ -254,9 +266,15 @@ pub fn stamp(resource: &mut Value, id: &str, version: i32, last_updated: Timesta
 
 /// Whether two versions say the same: all but `meta.versionId` and `meta.lastUpdated` is equal, digit for digit.
 pub fn same_content(a: &Value, b: &Value) -> bool {
-    let (Value::Object(a), Value::Object(b)) = (a, b) else { return a == b };
+    let (Value::Object(a), Value::Object(b)) = (a, b) else {
+        return a == b;
+    };
     let clients_part = |object: &Map<String, Value>| {
-        let mut meta = object.get("meta").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut meta = object
+            .get("meta")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
         meta.shift_remove("versionId");
         meta.shift_remove("lastUpdated");
         meta
@@ -274,8 +292,12 @@ pub fn instant(at: Timestamp) -> String {
 
 /// `resource` as JSON text with `resourceType`, `id` and `meta` first, whatever order they have in memory.
 pub fn to_json(resource: &Value) -> String {
-    let Value::Object(object) = resource else { return resource.to_string() };
-    let first = ["resourceType", "id", "meta"].into_iter().filter_map(|key| object.get_key_value(key));
+    let Value::Object(object) = resource else {
+        return resource.to_string();
+    };
+    let first = ["resourceType", "id", "meta"]
+        .into_iter()
+        .filter_map(|key| object.get_key_value(key));
     let rest = object.iter().filter(|(key, _)| !is_first(key));
     let mut text = Vec::with_capacity(1024);
     text.push(b'{');
@@ -390,7 +412,13 @@ mod tests {
     fn numbers_keep_their_digits() {
         // serde_json spells every exponent one way: its sign is written and its letter is small.
         let long = "0.1000000000000000000000000000001";
-        for (sent, kept) in [("1.50", "1.50"), ("-0.0", "-0.0"), (long, long), ("1E3", "1e+3"), ("1.0e-5", "1.0e-5")] {
+        for (sent, kept) in [
+            ("1.50", "1.50"),
+            ("-0.0", "-0.0"),
+            (long, long),
+            ("1E3", "1e+3"),
+            ("1.0e-5", "1.0e-5"),
+        ] {
             let value = parse(format!("{{\"v\":{sent}}}").as_bytes()).unwrap();
             assert_eq!(value["v"].to_string(), kept);
         }
@@ -398,7 +426,16 @@ mod tests {
 
     #[test]
     fn knows_which_numbers_jsonb_rewrites() {
-        for (text, survives) in [("1.50", true), ("-1.0", true), ("0.0", true), ("1e3", false), ("1E-3", false), ("-0", false), ("-0.00", false), ("-0.01", true)] {
+        for (text, survives) in [
+            ("1.50", true),
+            ("-1.0", true),
+            ("0.0", true),
+            ("1e3", false),
+            ("1E-3", false),
+            ("-0", false),
+            ("-0.00", false),
+            ("-0.01", true),
+        ] {
             let value = parse(format!("{{\"a\":[{{\"v\":{text}}}]}}").as_bytes()).unwrap();
             assert_eq!(survives_jsonb(&value), survives, "{text}");
         }

@@ -60,6 +60,16 @@ impl FhirServer {
         let search = SearchRegistry::load(&store, definitions, &settings.base_url).await?;
         let validator = Validator::new(definitions);
         let index_version = commit::index_version(INDEX_VERSION, &settings.base_url);
-        Ok(FhirServer { store, search, definitions, validator, hooks, clock, ids, settings, index_version })
+        Ok(FhirServer {
+            store,
+            search,
+            definitions,
+            validator,
+            hooks,
+            clock,
+            ids,
+            settings,
+            index_version,
+        })
     }
 }

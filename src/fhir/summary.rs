@@ -51,7 +51,11 @@ impl Projection {
                 return Err(FhirError::bad_value(text).at("http._summary"));
             }
         };
-        let names = elements.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names = elements
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
         let names: Vec<String> = names.map(str::to_owned).collect();
         match (summary, names.is_empty()) {
             (summary, true) => Ok(summary),
@@ -79,9 +83,13 @@ impl Projection {
 
     /// The part of `resource` that this asks for, tagged SUBSETTED when it is not all.
     pub fn apply(&self, resource: Value, definitions: &Definitions) -> Value {
-        let Value::Object(mut members) = resource else { return resource };
+        let Value::Object(mut members) = resource else {
+            return resource;
+        };
         let name = members.get("resourceType").and_then(Value::as_str).unwrap_or_default();
-        let Some(ty) = definitions.resource_type(name) else { return Value::Object(members) };
+        let Some(ty) = definitions.resource_type(name) else {
+            return Value::Object(members);
+        };
         match self {
             Projection::Whole | Projection::Count => return Value::Object(members),
             Projection::Summary => summarise(&mut members, ty, definitions),
@@ -93,7 +101,10 @@ impl Projection {
                 is_mandatory(ty, name)
                     || element.is_some_and(|element| element.is_modifier)
                     || wanted.iter().any(|wanted| {
-                        let wanted = wanted.strip_prefix(&ty.name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(wanted);
+                        let wanted = wanted
+                            .strip_prefix(&ty.name)
+                            .and_then(|rest| rest.strip_prefix('.'))
+                            .unwrap_or(wanted);
                         wanted == plain || element.is_some_and(|element| element.name == wanted)
                     })
             }),
@@ -120,7 +131,9 @@ fn summarise(members: &mut Map<String, Value>, ty: &TypeDefinition, definitions:
         if matches!(name.as_str(), "resourceType" | "id" | "meta") {
             return true;
         }
-        let Some((element, element_type)) = ty.property(plain(name)) else { return false };
+        let Some((element, element_type)) = ty.property(plain(name)) else {
+            return false;
+        };
         if !element.is_summary && element.min == 0 {
             return false;
         }
@@ -156,7 +169,10 @@ fn tag(members: &mut Map<String, Value>) {
     let Value::Object(meta) = meta else { return };
     let tags = meta.entry("tag").or_insert_with(|| json!([]));
     let Value::Array(tags) = tags else { return };
-    if !tags.iter().any(|tag| tag["system"] == SYSTEM && tag["code"] == "SUBSETTED") {
+    if !tags
+        .iter()
+        .any(|tag| tag["system"] == SYSTEM && tag["code"] == "SUBSETTED")
+    {
         tags.push(json!({"system": SYSTEM, "code": "SUBSETTED"}));
     }
 }
@@ -180,13 +196,26 @@ mod tests {
     }
 
     fn part(summary: Option<&str>, elements: Option<&str>) -> Value {
-        Projection::from_parameters(summary, elements).unwrap().apply(observation(), Definitions::r4())
+        Projection::from_parameters(summary, elements)
+            .unwrap()
+            .apply(observation(), Definitions::r4())
     }
 
     #[test]
     fn summary_keeps_what_is_marked_at_every_level() {
         let part = part(Some("true"), None);
-        assert_eq!(keys(&part), ["resourceType", "id", "meta", "status", "code", "valueQuantity", "component"]);
+        assert_eq!(
+            keys(&part),
+            [
+                "resourceType",
+                "id",
+                "meta",
+                "status",
+                "code",
+                "valueQuantity",
+                "component"
+            ]
+        );
         assert_eq!(keys(&part["component"][0]), ["code", "valueString"]);
         assert_eq!(keys(&part["code"]), ["text"]);
         assert_eq!(part["meta"]["tag"][0]["code"], "SUBSETTED");
@@ -195,7 +224,10 @@ mod tests {
 
     #[test]
     fn text_and_data_are_the_two_halves() {
-        assert_eq!(keys(&part(Some("text"), None)), ["resourceType", "id", "meta", "text", "status", "code"]);
+        assert_eq!(
+            keys(&part(Some("text"), None)),
+            ["resourceType", "id", "meta", "text", "status", "code"]
+        );
         let data = part(Some("data"), None);
         assert!(!keys(&data).contains(&"text") && keys(&data).contains(&"note"));
     }
@@ -216,7 +248,10 @@ mod tests {
         let patient = json!({"resourceType": "Patient", "active": false, "birthDate": "1970", "_birthDate": {"id": "b"}, "gender": "male"});
         let elements = Projection::from_parameters(None, Some("birthDate")).unwrap();
         let part = elements.apply(patient, Definitions::r4());
-        assert_eq!(keys(&part), ["resourceType", "active", "birthDate", "_birthDate", "meta"]);
+        assert_eq!(
+            keys(&part),
+            ["resourceType", "active", "birthDate", "_birthDate", "meta"]
+        );
     }
 
     #[test]
@@ -230,7 +265,15 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         assert_eq!(Projection::from_parameters(Some("yes"), None).unwrap_err().status, 400);
-        assert_eq!(Projection::from_parameters(Some("true"), Some("name")).unwrap_err().status, 400);
-        assert_eq!(Projection::from_parameters(Some("false"), Some("name")).unwrap(), Projection::Elements(vec!["name".into()]));
+        assert_eq!(
+            Projection::from_parameters(Some("true"), Some("name"))
+                .unwrap_err()
+                .status,
+            400
+        );
+        assert_eq!(
+            Projection::from_parameters(Some("false"), Some("name")).unwrap(),
+            Projection::Elements(vec!["name".into()])
+        );
     }
 }

@@ -86,7 +86,9 @@ fn remove_old_clusters(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         // Directories are called after their process, perhaps with a suffix.
         let name = entry.file_name().to_string_lossy().into_owned();
-        let alive = Path::new("/proc").join(name.split('-').next().unwrap_or_default()).exists();
+        let alive = Path::new("/proc")
+            .join(name.split('-').next().unwrap_or_default())
+            .exists();
         if cfg!(target_os = "linux") && !alive {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -342,7 +344,11 @@ impl TestDatabase {
         let tablespace = format!("disk_{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
         let files = directory.join("files");
         fs::create_dir(&files).unwrap();
-        let owner = CLUSTER.cluster.postmaster().map(|pid| fs::metadata(format!("/proc/{pid}")).unwrap()).unwrap();
+        let owner = CLUSTER
+            .cluster
+            .postmaster()
+            .map(|pid| fs::metadata(format!("/proc/{pid}")).unwrap())
+            .unwrap();
         std::os::unix::fs::chown(&files, Some(owner.uid()), Some(owner.gid())).unwrap();
         let statement = format!("CREATE TABLESPACE {tablespace} LOCATION '{}'", files.display());
         administer(&CLUSTER.cluster, &statement).await;

@@ -26,14 +26,21 @@ fn existing(folder: PathBuf) -> Option<PathBuf> {
 fn assert_as_recorded(result: &SuiteResult, cases: usize) {
     let record = SuiteRecord::new(result, &Exceptions::built_in());
     assert_eq!(record.total, cases, "the suite has another number of cases");
-    assert!(record.is_as_recorded(), "{:#?}\nstale: {:?}", record.unexpected, record.stale);
+    assert!(
+        record.is_as_recorded(),
+        "{:#?}\nstale: {:?}",
+        record.unexpected,
+        record.stale
+    );
 }
 
 #[tokio::test]
 async fn official_examples_round_trip() {
-    let package = std::env::var_os("MEDCONSULT_HL7_PACKAGE").map(PathBuf::from).unwrap_or_else(|| {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/hl7/node_modules/hl7.fhir.r4.examples")
-    });
+    let package = std::env::var_os("MEDCONSULT_HL7_PACKAGE")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| {
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/hl7/node_modules/hl7.fhir.r4.examples")
+        });
     let Some(package) = existing(package) else { return };
     let examples = examples::read(&package).unwrap();
     let app = spawn_app_with(|config| config.http.max_body_bytes = examples::LARGEST_BYTES).await;

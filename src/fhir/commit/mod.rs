@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub(super) use self::prepare::check_content;
 use self::prepare::Prepared;
+pub(super) use self::prepare::check_content;
 pub(super) use self::write::index_version;
 use super::caller::Caller;
 use super::error::FhirError;
@@ -44,11 +44,23 @@ use super::server::FhirServer;
 #[derive(Clone, Debug)]
 pub enum Write {
     /// <https://hl7.org/fhir/R4/http.html#create>; with `if_none_exist` (a query) only if nothing matches it.
-    Create { resource: Value, if_none_exist: Option<String> },
+    Create {
+        resource: Value,
+        if_none_exist: Option<String>,
+    },
     /// <https://hl7.org/fhir/R4/http.html#update>; creates what is not there, under the id that the client chose.
-    Update { target: Target, resource: Value, if_match: Option<i32>, if_none_match_any: bool },
+    Update {
+        target: Target,
+        resource: Value,
+        if_match: Option<i32>,
+        if_none_match_any: bool,
+    },
     /// <https://hl7.org/fhir/R4/http.html#patch>
-    Patch { target: Target, patch: Patch, if_match: Option<i32> },
+    Patch {
+        target: Target,
+        patch: Patch,
+        if_match: Option<i32>,
+    },
     /// <https://hl7.org/fhir/R4/http.html#delete>
     Delete { target: Target, if_match: Option<i32> },
 }
@@ -56,9 +68,15 @@ pub enum Write {
 /// What a write is aimed at.
 #[derive(Clone, Debug)]
 pub enum Target {
-    Instance { resource_type: String, id: String },
+    Instance {
+        resource_type: String,
+        id: String,
+    },
     /// The one resource that the query (`identifier=a|b`) matches.
-    Criteria { resource_type: String, query: String },
+    Criteria {
+        resource_type: String,
+        query: String,
+    },
 }
 
 impl Target {
@@ -117,7 +135,10 @@ impl From<FhirError> for CommitError {
 
 impl From<sqlx::Error> for CommitError {
     fn from(error: sqlx::Error) -> CommitError {
-        CommitError { op: None, error: error.into() }
+        CommitError {
+            op: None,
+            error: error.into(),
+        }
     }
 }
 
@@ -142,7 +163,11 @@ enum Stop {
 impl<E: Into<CommitError>> From<E> for Stop {
     fn from(error: E) -> Stop {
         let error = error.into();
-        if error.error.is_retryable() { Stop::Crossed } else { Stop::Failed(error) }
+        if error.error.is_retryable() {
+            Stop::Crossed
+        } else {
+            Stop::Failed(error)
+        }
     }
 }
 

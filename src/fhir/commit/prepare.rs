@@ -91,8 +91,12 @@ impl LinkTable {
 
 impl Prepared {
     pub fn new(server: &FhirServer, ops: Vec<Op>) -> Result<Prepared, CommitError> {
-        let mut prepared =
-            Prepared { steps: Vec::with_capacity(ops.len()), criteria: Vec::new(), links: LinkTable::default(), plain: true };
+        let mut prepared = Prepared {
+            steps: Vec::with_capacity(ops.len()),
+            criteria: Vec::new(),
+            links: LinkTable::default(),
+            plain: true,
+        };
         for (index, op) in ops.into_iter().enumerate() {
             prepared.add(server, index, op).at_op(index)?;
         }
@@ -114,23 +118,40 @@ impl Prepared {
 
     fn add(&mut self, server: &FhirServer, op: usize, Op { write, full_url }: Op) -> Result<(), FhirError> {
         let (criteria, target_type, target_id) = match &write {
-            Write::Create { resource, if_none_exist } => (if_none_exist.as_deref(), type_of(resource)?, None),
+            Write::Create {
+                resource,
+                if_none_exist,
+            } => (if_none_exist.as_deref(), type_of(resource)?, None),
             Write::Update { target, .. } | Write::Patch { target, .. } | Write::Delete { target, .. } => match target {
                 Target::Instance { resource_type, id } => (None, resource_type.as_str(), Some(id.clone())),
                 Target::Criteria { resource_type, query } => (Some(query.as_str()), resource_type.as_str(), None),
             },
         };
         let types = server.store.types();
-        let resource_type = types.known(target_type).ok_or_else(|| FhirError::unknown_type(target_type))?;
-        let type_id = types.id(resource_type).ok_or_else(|| FhirError::unknown_type(resource_type))?;
+        let resource_type = types
+            .known(target_type)
+            .ok_or_else(|| FhirError::unknown_type(target_type))?;
+        let type_id = types
+            .id(resource_type)
+            .ok_or_else(|| FhirError::unknown_type(resource_type))?;
         let criteria = criteria.map(|query| self.add_criteria(resource_type, query));
         if let Some(id) = &target_id {
             check_id(id)?;
         }
         let (action, id, if_match, if_none_match_any) = match write {
             // Whatever id the client put into a create is not the one it gets.
-            Write::Create { resource, .. } => (Action::Create(resource), Some(server.ids.next().to_string()), None, false),
-            Write::Update { target, resource, if_match, if_none_match_any } => {
+            Write::Create { resource, .. } => (
+                Action::Create(resource),
+                Some(server.ids.next().to_string()),
+                None,
+                false,
+            ),
+            Write::Update {
+                target,
+                resource,
+                if_match,
+                if_none_match_any,
+            } => {
                 let id = check_identity(&target, &resource)?;
                 (Action::Update(resource), id, if_match, if_none_match_any)
             }
@@ -175,9 +196,16 @@ impl Prepared {
     fn add_criteria(&mut self, resource_type: &'static str, query: &str) -> usize {
         let query = query.strip_prefix('?').unwrap_or(query);
         let lock = lock_key(resource_type, query);
-        let known = self.criteria.iter().position(|c| c.lock == lock && c.resource_type == resource_type);
+        let known = self
+            .criteria
+            .iter()
+            .position(|c| c.lock == lock && c.resource_type == resource_type);
         known.unwrap_or_else(|| {
-            self.criteria.push(Criteria { lock, resource_type, query: query.to_owned() });
+            self.criteria.push(Criteria {
+                lock,
+                resource_type,
+                query: query.to_owned(),
+            });
             self.criteria.len() - 1
         })
     }
@@ -187,7 +215,9 @@ impl Prepared {
         let mut order: Vec<usize> = (0..self.criteria.len()).collect();
         order.sort_by_key(|&index| self.criteria[index].lock);
         for step in &mut self.steps {
-            step.criteria = step.criteria.and_then(|old| order.iter().position(|&index| index == old));
+            step.criteria = step
+                .criteria
+                .and_then(|old| order.iter().position(|&index| index == old));
         }
         self.criteria.sort_by_key(|criteria| criteria.lock);
     }
@@ -214,7 +244,9 @@ impl Prepared {
         }
         match self.links.names.insert(full_url, op) {
             None => Ok(()),
-            Some(_) => Err(FhirError::bad_request("Two entries have the same fullUrl; links to it would be ambiguous.")),
+            Some(_) => Err(FhirError::bad_request(
+                "Two entries have the same fullUrl; links to it would be ambiguous.",
+            )),
         }
     }
 
@@ -242,7 +274,9 @@ impl Prepared {
         for step in &mut self.steps {
             let base = step.base.as_deref();
             if let Action::Create(resource) | Action::Update(resource) = &mut step.action {
-                references::rewrite(server.definitions, resource, &mut |kind, text| links.resolve(base, kind, text));
+                references::rewrite(server.definitions, resource, &mut |kind, text| {
+                    links.resolve(base, kind, text)
+                });
             }
         }
     }
@@ -262,10 +296,9 @@ fn type_of(resource: &Value) -> Result<&str, FhirError> {
     if !resource.is_object() {
         return Err(FhirError::malformed("A resource is a JSON object."));
     }
-    resource
-        .get("resourceType")
-        .and_then(Value::as_str)
-        .ok_or_else(|| FhirError::malformed("The resource has no resourceType, so nothing says what it is.").at("resourceType"))
+    resource.get("resourceType").and_then(Value::as_str).ok_or_else(|| {
+        FhirError::malformed("The resource has no resourceType, so nothing says what it is.").at("resourceType")
+    })
 }
 
 /// <https://hl7.org/fhir/R4/datatypes.html#id>
@@ -274,14 +307,21 @@ fn check_id(id: &str) -> Result<(), FhirError> {
     if is_id {
         return Ok(());
     }
-    Err(FhirError::bad_value(format!("'{}' is not an id: 1 to 64 letters, digits, '-' and '.'.", excerpt(id))))
+    Err(FhirError::bad_value(format!(
+        "'{}' is not an id: 1 to 64 letters, digits, '-' and '.'.",
+        excerpt(id)
+    )))
 }
 
 /// The id an update is for, if body or URL say one; they must agree.
 fn check_identity(target: &Target, resource: &Value) -> Result<Option<String>, FhirError> {
     let found = type_of(resource)?;
     if found != target.resource_type() {
-        let text = format!("The URL is of type {}, the resource of type {}.", target.resource_type(), excerpt(found));
+        let text = format!(
+            "The URL is of type {}, the resource of type {}.",
+            target.resource_type(),
+            excerpt(found)
+        );
         return Err(FhirError::bad_request(text).at("resourceType"));
     }
     let in_body = resource.get("id").map(|id| id.as_str().unwrap_or_default());
@@ -289,7 +329,11 @@ fn check_identity(target: &Target, resource: &Value) -> Result<Option<String>, F
     match (target, in_body) {
         (Target::Instance { id, .. }, Some(in_body)) if in_body == id => Ok(Some(id.clone())),
         (Target::Instance { id, .. }, Some(in_body)) => {
-            let text = format!("The URL is for the id '{}', the resource has '{}'.", excerpt(id), excerpt(in_body));
+            let text = format!(
+                "The URL is for the id '{}', the resource has '{}'.",
+                excerpt(id),
+                excerpt(in_body)
+            );
             Err(FhirError::bad_request(text).at(expression()))
         }
         (Target::Instance { id, .. }, None) => {
@@ -314,7 +358,10 @@ pub fn check_content(server: &FhirServer, resource: &Value) -> Result<(), FhirEr
         return Ok(());
     }
     let issues = findings.into_iter().map(issue).collect();
-    Err(FhirError::with_issues(axum::http::StatusCode::UNPROCESSABLE_ENTITY, issues))
+    Err(FhirError::with_issues(
+        axum::http::StatusCode::UNPROCESSABLE_ENTITY,
+        issues,
+    ))
 }
 
 fn issue(finding: Finding) -> Issue {
@@ -340,7 +387,10 @@ fn lock_key(resource_type: &str, query: &str) -> i64 {
             hash.update(part.as_bytes());
         }
     }
-    hash.finalize().iter().take(8).fold(0, |key, byte| key << 8 | i64::from(*byte))
+    hash.finalize()
+        .iter()
+        .take(8)
+        .fold(0, |key, byte| key << 8 | i64::from(*byte))
 }
 
 #[cfg(test)]
@@ -370,11 +420,21 @@ mod tests {
         links.names.insert("urn:uuid:x".to_owned(), 1);
         links.set_identity(0, "Patient", "new");
         let base = Some("http://old.example/fhir/");
-        assert_eq!(links.resolve(base, LinkKind::Reference, "Patient/1").as_deref(), Some("Patient/new"));
+        assert_eq!(
+            links.resolve(base, LinkKind::Reference, "Patient/1").as_deref(),
+            Some("Patient/new")
+        );
         assert_eq!(links.resolve(base, LinkKind::Uri, "Patient/1"), None);
         assert_eq!(links.resolve(None, LinkKind::Reference, "Patient/1"), None);
         let absolute = "http://old.example/fhir/Patient/1#part";
-        assert_eq!(links.resolve(None, LinkKind::Uri, absolute).as_deref(), Some("Patient/new#part"));
-        assert_eq!(links.resolve(None, LinkKind::Reference, "urn:uuid:x"), None, "its id is not known yet");
+        assert_eq!(
+            links.resolve(None, LinkKind::Uri, absolute).as_deref(),
+            Some("Patient/new#part")
+        );
+        assert_eq!(
+            links.resolve(None, LinkKind::Reference, "urn:uuid:x"),
+            None,
+            "its id is not known yet"
+        );
     }
 }

@@ -32,7 +32,9 @@ impl Current {
         if !self.is_live() {
             return Ok(None);
         }
-        serde_json::from_str(&self.stored.json).map(Some).map_err(|_| FhirError::internal("stored content is not JSON"))
+        serde_json::from_str(&self.stored.json)
+            .map(Some)
+            .map_err(|_| FhirError::internal("stored content is not JSON"))
     }
 }
 
@@ -106,18 +108,30 @@ impl Prepared {
         caller: &Caller,
         transaction: &mut PgConnection,
     ) -> Result<Vec<Option<String>>, Stop> {
-        let wanted: Vec<(String, String)> =
-            self.criteria.iter().map(|c| (c.resource_type.to_owned(), c.query.clone())).collect();
-        let user_of = |index| self.steps.iter().find(|step| step.criteria == Some(index)).map_or(0, |step| step.op);
-        let found = matches_all(transaction, server, caller, &wanted).await.map_err(|(index, error)| match index {
-            Some(index) => Stop::from(Err::<(), _>(error).at_op(user_of(index)).unwrap_err()),
-            None => Stop::from(error),
-        })?;
+        let wanted: Vec<(String, String)> = self
+            .criteria
+            .iter()
+            .map(|c| (c.resource_type.to_owned(), c.query.clone()))
+            .collect();
+        let user_of = |index| {
+            self.steps
+                .iter()
+                .find(|step| step.criteria == Some(index))
+                .map_or(0, |step| step.op)
+        };
+        let found = matches_all(transaction, server, caller, &wanted)
+            .await
+            .map_err(|(index, error)| match index {
+                Some(index) => Stop::from(Err::<(), _>(error).at_op(user_of(index)).unwrap_err()),
+                None => Stop::from(error),
+            })?;
         let mut matches = Vec::with_capacity(found.len());
         for (index, mut ids) in found.into_iter().enumerate() {
             if ids.len() > 1 {
                 let text = "The criteria match several resources; this interaction is for one. Make them narrower.";
-                return Err(FhirError::multiple_matches(text)).at_op(user_of(index)).map_err(Stop::from);
+                return Err(FhirError::multiple_matches(text))
+                    .at_op(user_of(index))
+                    .map_err(Stop::from);
             }
             matches.push(ids.pop());
         }
@@ -134,7 +148,12 @@ impl Prepared {
         for step in &self.steps {
             let matched = step.criteria.and_then(|index| matches[index].as_deref());
             let own = step.id.as_deref().filter(|_| !matches!(step.action, Action::Create(_)));
-            wanted.extend([matched, own].into_iter().flatten().map(|id| (step.type_id, id.to_owned())));
+            wanted.extend(
+                [matched, own]
+                    .into_iter()
+                    .flatten()
+                    .map(|id| (step.type_id, id.to_owned())),
+            );
         }
         if wanted.is_empty() {
             return Ok(HashMap::new());
@@ -144,10 +163,17 @@ impl Prepared {
             "SELECT {COLUMNS}, r.index_version FROM unnest($1::smallint[], $2::text[]) AS wanted (type, id) \
              JOIN resource r ON r.type = wanted.type AND r.id = wanted.id ORDER BY r.rid FOR UPDATE OF r"
         );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(types).bind(ids).fetch_all(transaction).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(types)
+            .bind(ids)
+            .fetch_all(transaction)
+            .await?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in &rows {
-            let current = Current { stored: server.store.resource_of(row)?, index_version: row.try_get(8)? };
+            let current = Current {
+                stored: server.store.resource_of(row)?,
+                index_version: row.try_get(8)?,
+            };
             found.insert((row.try_get(1)?, current.stored.id.clone()), current);
         }
         Ok(found)
@@ -165,10 +191,17 @@ pub async fn matches_all(
     criteria: &[(String, String)],
 ) -> Result<Vec<Vec<String>>, (Option<usize>, FhirError)> {
     // The connection keeps one plan per statement, which suits writes; a search wants one for its values.
-    plan_for_values(transaction, true).await.map_err(|error| (None, error))?;
+    plan_for_values(transaction, true)
+        .await
+        .map_err(|error| (None, error))?;
     let found = search::matches_all(transaction, server, caller, criteria).await?;
-    plan_for_values(transaction, false).await.map_err(|error| (None, error))?;
-    Ok(found.into_iter().map(|matches| matches.into_iter().map(|(_, id)| id).collect()).collect())
+    plan_for_values(transaction, false)
+        .await
+        .map_err(|error| (None, error))?;
+    Ok(found
+        .into_iter()
+        .map(|matches| matches.into_iter().map(|(_, id)| id).collect())
+        .collect())
 }
 
 async fn plan_for_values(transaction: &mut PgConnection, yes: bool) -> Result<(), FhirError> {
@@ -189,7 +222,9 @@ pub fn instant_of(server: &FhirServer) -> Timestamp {
 /// When the version after `current` was made: versions of one resource never share an instant, since history is paged
 /// by it.
 pub fn instant_after(now: Timestamp, current: Option<&Current>) -> Timestamp {
-    let Some(current) = current.filter(|current| current.stored.version > 0) else { return now };
+    let Some(current) = current.filter(|current| current.stored.version > 0) else {
+        return now;
+    };
     let next = current.stored.last_updated.as_millisecond().saturating_add(1);
     now.max(Timestamp::from_millisecond(next).unwrap_or(now))
 }

@@ -74,7 +74,11 @@ impl Pending {
             version: current.stored.version + 1,
             last_updated: instant_after(now, Some(current)),
             method,
-            effect: if current.is_live() { Effect::Updated } else { Effect::Created },
+            effect: if current.is_live() {
+                Effect::Updated
+            } else {
+                Effect::Created
+            },
             before: current.content()?,
             current: Some(current.clone()),
             ..Pending::new(step, current.stored.id.clone(), now)
@@ -122,7 +126,11 @@ impl Prepared {
         ids: &mut Ids<'_>,
     ) -> Result<Vec<Outcome>, Stop> {
         let found = self.resolve(server, caller, transaction).await?;
-        let Decision { mut pending, mut outcomes, same_as } = self.decide(server, &found)?;
+        let Decision {
+            mut pending,
+            mut outcomes,
+            same_as,
+        } = self.decide(server, &found)?;
         let new_rids = pending.iter().filter(|p| p.rid == 0).count();
         let mut new_rids = server.store.new_rids(transaction, new_rids).await?.into_iter();
         for p in &mut pending {
@@ -144,7 +152,13 @@ impl Prepared {
             let stored = write::write(server, transaction, ids, &mut wave, true).await?;
             for (p, stored) in wave.into_iter().zip(stored) {
                 let is_watched = server.hooks.concern(p.resource_type);
-                outcomes.push((p.op, Outcome { effect: p.effect, stored }));
+                outcomes.push((
+                    p.op,
+                    Outcome {
+                        effect: p.effect,
+                        stored,
+                    },
+                ));
                 changes.extend(is_watched.then(|| change_of(p)));
             }
         }
@@ -152,11 +166,19 @@ impl Prepared {
         let mut by_op: HashMap<usize, Outcome> = outcomes.into_iter().collect();
         for (op, first) in same_as {
             if let Some(Outcome { stored, .. }) = by_op.get(&first) {
-                by_op.insert(op, Outcome { effect: Effect::Existing, stored: stored.clone() });
+                by_op.insert(
+                    op,
+                    Outcome {
+                        effect: Effect::Existing,
+                        stored: stored.clone(),
+                    },
+                );
             }
         }
         let in_order = (0..self.steps.len()).map(|op| by_op.remove(&op));
-        in_order.collect::<Option<_>>().ok_or_else(|| FhirError::internal("an op has no outcome").into())
+        in_order
+            .collect::<Option<_>>()
+            .ok_or_else(|| FhirError::internal("an op has no outcome").into())
     }
 
     fn decide(&mut self, server: &FhirServer, found: &Found) -> Result<Decision, CommitError> {
@@ -185,7 +207,8 @@ impl Prepared {
         }
         for (op, outcome) in &decision.outcomes {
             if !outcome.stored.id.is_empty() {
-                self.links.set_identity(*op, outcome.stored.resource_type, &outcome.stored.id);
+                self.links
+                    .set_identity(*op, outcome.stored.resource_type, &outcome.stored.id);
             }
         }
         for &(op, first) in &decision.same_as {
@@ -202,7 +225,9 @@ impl Prepared {
         if !pending.may_hold_conditional && !self.links.has_unknown && !(is_patch && !self.links.is_empty()) {
             return Ok(());
         }
-        let Some(resource) = &mut pending.after else { return Ok(()) };
+        let Some(resource) = &mut pending.after else {
+            return Ok(());
+        };
         let base = pending.base.as_deref();
         let looks_for = &mut pending.looks_for;
         let mut unknown_type = None;
@@ -240,18 +265,30 @@ fn decide(
             let Some(live) = live else {
                 let stored = row.filter(|row| row.stored.version > 0).map(|row| row.stored.clone());
                 let stored = stored.unwrap_or_else(|| nothing(step));
-                return Ok(Err(Outcome { effect: Effect::NothingToDelete, stored }));
+                return Ok(Err(Outcome {
+                    effect: Effect::NothingToDelete,
+                    stored,
+                }));
             };
-            Ok(Ok(Pending { effect: Effect::Deleted, ..Pending::after(step, live, Method::Delete, now)? }))
+            Ok(Ok(Pending {
+                effect: Effect::Deleted,
+                ..Pending::after(step, live, Method::Delete, now)?
+            }))
         }
         Action::Create(_) if live.is_some() => {
             let stored = live.map_or_else(|| nothing(step), |live| live.stored.clone());
-            Ok(Err(Outcome { effect: Effect::Existing, stored }))
+            Ok(Err(Outcome {
+                effect: Effect::Existing,
+                stored,
+            }))
         }
         Action::Create(resource) => {
             let id = step.id.clone().unwrap_or_default();
             let after = with_id(resource, &id);
-            Ok(Ok(Pending { after: Some(after), ..Pending::new(step, id, now) }))
+            Ok(Ok(Pending {
+                after: Some(after),
+                ..Pending::new(step, id, now)
+            }))
         }
         Action::Update(resource) => decide_update(server, step, found, resource, now).map(Ok),
         Action::Patch(patch) => {
@@ -259,7 +296,9 @@ fn decide(
                 return Err(match (row.filter(|row| row.stored.version > 0), &step.id) {
                     (Some(row), _) => FhirError::gone(step.resource_type, &row.stored.id),
                     (None, Some(id)) => FhirError::not_found(step.resource_type, id),
-                    (None, None) => FhirError::no_such_address("Nothing matches the criteria, so there is nothing to patch."),
+                    (None, None) => {
+                        FhirError::no_such_address("Nothing matches the criteria, so there is nothing to patch.")
+                    }
                 });
             };
             check_if_match(step, Some(live))?;
@@ -291,17 +330,24 @@ fn decide_update(
     let row = found.row(step).or_else(|| found.row_of_body(step));
     let live = row.filter(|row| row.is_live());
     if step.criteria.is_some() && matched.is_none() && live.is_some() {
-        return Err(FhirError::conflict("Nothing matches the criteria, and the id in the body belongs to another resource."));
+        return Err(FhirError::conflict(
+            "Nothing matches the criteria, and the id in the body belongs to another resource.",
+        ));
     }
     check_if_match(step, live)?;
     if step.if_none_match_any && live.is_some() {
-        return Err(FhirError::precondition_failed("If-None-Match: * asks that the resource is not there; it is."));
+        return Err(FhirError::precondition_failed(
+            "If-None-Match: * asks that the resource is not there; it is.",
+        ));
     }
     let mut pending = match row {
         Some(row) => Pending::after(step, row, Method::Put, now)?,
         None => {
             let id = step.id.clone().unwrap_or_else(|| server.ids.next().to_string());
-            Pending { method: Method::Put, ..Pending::new(step, id, now) }
+            Pending {
+                method: Method::Put,
+                ..Pending::new(step, id, now)
+            }
         }
     };
     pending.after = Some(with_id(resource, &pending.id));
@@ -315,7 +361,9 @@ fn check_if_match(step: &Step, live: Option<&Current>) -> Result<(), FhirError> 
         (Some(wanted), Some(version)) => Err(FhirError::precondition_failed(format!(
             "The current version is {version}, not {wanted}. Read it, apply your change to it and try again."
         ))),
-        (Some(_), None) => Err(FhirError::precondition_failed("If-Match names a version of a resource that is not there.")),
+        (Some(_), None) => Err(FhirError::precondition_failed(
+            "If-Match names a version of a resource that is not there.",
+        )),
     }
 }
 
@@ -345,7 +393,11 @@ fn nothing(step: &Step) -> StoredResource {
 /// for each other, they look at what is there by then.
 fn next_wave(pending: &mut Vec<Pending>) -> Vec<Pending> {
     let unwritten: HashSet<&str> = pending.iter().map(|p| p.resource_type).collect();
-    let must_wait = |p: &Pending| p.looks_for.iter().any(|(wanted, _)| unwritten.contains(wanted.as_str()));
+    let must_wait = |p: &Pending| {
+        p.looks_for
+            .iter()
+            .any(|(wanted, _)| unwritten.contains(wanted.as_str()))
+    };
     let waits: Vec<bool> = pending.iter().map(must_wait).collect();
     if waits.iter().all(|waits| *waits) {
         return std::mem::take(pending);
@@ -373,9 +425,14 @@ async fn resolve_references(
         }
     }
     if !wanted.is_empty() {
-        let found = matches_all(transaction, server, caller, &wanted).await.map_err(|(index, error)| {
-            Stop::from(CommitError { op: index.map(|index| op_of[index]), error })
-        })?;
+        let found = matches_all(transaction, server, caller, &wanted)
+            .await
+            .map_err(|(index, error)| {
+                Stop::from(CommitError {
+                    op: index.map(|index| op_of[index]),
+                    error,
+                })
+            })?;
         for ((criteria, ids), op) in wanted.into_iter().zip(found).zip(op_of) {
             let literal = match ids.as_slice() {
                 [id] => Ok(format!("{}/{id}", criteria.0)),
@@ -409,7 +466,12 @@ async fn ask_guards(
     wave: &mut [Pending],
 ) -> Result<(), Stop> {
     for p in wave {
-        for guard in server.hooks.guards.iter().filter(|guard| guard.watches(p.resource_type)) {
+        for guard in server
+            .hooks
+            .guards
+            .iter()
+            .filter(|guard| guard.watches(p.resource_type))
+        {
             let draft = Draft {
                 resource_type: p.resource_type,
                 id: &p.id,
@@ -435,7 +497,13 @@ fn take_unchanged(wave: &mut Vec<Pending>) -> Vec<(usize, Outcome)> {
     let unchanged = wave.extract_if(.., is_unchanged);
     let outcome = |p: Pending| {
         let stored = p.current?.stored;
-        Some((p.op, Outcome { effect: Effect::Unchanged, stored }))
+        Some((
+            p.op,
+            Outcome {
+                effect: Effect::Unchanged,
+                stored,
+            },
+        ))
     };
     unchanged.filter_map(outcome).collect()
 }
@@ -463,7 +531,10 @@ async fn follow_up(
         return Ok(());
     }
     for guard in &server.hooks.guards {
-        let watched: Vec<&Change> = changes.iter().filter(|change| guard.watches(change.resource_type)).collect();
+        let watched: Vec<&Change> = changes
+            .iter()
+            .filter(|change| guard.watches(change.resource_type))
+            .collect();
         if !watched.is_empty() {
             guard.after_all(transaction, caller, watched).await?;
         }

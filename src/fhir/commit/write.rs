@@ -46,7 +46,13 @@ impl Prepared {
                 ids.publish();
                 let mut outcomes: Vec<_> = pending.iter().zip(stored).collect();
                 outcomes.sort_by_key(|(p, _)| p.op);
-                Ok(outcomes.into_iter().map(|(p, stored)| Outcome { effect: p.effect, stored }).collect())
+                Ok(outcomes
+                    .into_iter()
+                    .map(|(p, stored)| Outcome {
+                        effect: p.effect,
+                        stored,
+                    })
+                    .collect())
             }
             Err(stop) => {
                 // For the next attempt.
@@ -74,7 +80,10 @@ pub async fn write(
     for p in pending.iter_mut() {
         let text = p.after.as_mut().map(|after| {
             resource::stamp(after, &p.id, p.version, p.last_updated);
-            Text { json: resource::to_json(after), is_exact: resource::survives_jsonb(after) }
+            Text {
+                json: resource::to_json(after),
+                is_exact: resource::survives_jsonb(after),
+            }
         });
         texts.push(text);
     }
@@ -104,7 +113,11 @@ pub async fn write(
         query = new.bind(query);
     }
     let written = query.execute(connection).await?.rows_affected();
-    let expected = if shape.creates { new.rid.len() } else { changed.rid.len() };
+    let expected = if shape.creates {
+        new.rid.len()
+    } else {
+        changed.rid.len()
+    };
     if written != expected as u64 {
         return Err(Stop::Crossed);
     }
@@ -159,7 +172,10 @@ impl Index {
                 Some(content) => server.search.rows(p.resource_type, content).at_op(p.op)?,
                 None => ResourceRows::default(),
             };
-            let is_stale = p.current.as_ref().is_some_and(|c| c.is_live() && c.index_version != server.index_version);
+            let is_stale = p
+                .current
+                .as_ref()
+                .is_some_and(|c| c.is_live() && c.index_version != server.index_version);
             if is_stale {
                 // Other rules made its rows, so they cannot be told from its content.
                 for parameter in server.search.parameters(p.resource_type) {
@@ -228,7 +244,11 @@ impl<'a> Versions<'a> {
             rows.method.push(p.method.number());
             rows.id.push(&p.id);
             rows.content.push(text.as_ref().map(|text| Jsonb(&text.json)));
-            rows.exact.push(text.as_ref().filter(|text| !text.is_exact).map(|text| text.json.as_str()));
+            rows.exact.push(
+                text.as_ref()
+                    .filter(|text| !text.is_exact)
+                    .map(|text| text.json.as_str()),
+            );
         }
         rows
     }
@@ -274,10 +294,42 @@ type Columns = &'static [(&'static str, &'static str)];
 
 /// The index tables and their columns, in the order of [`bind_families`].
 const FAMILIES: [(&str, Columns); 6] = [
-    ("idx_token", &[("rid", "bigint[]"), ("param", "smallint[]"), ("code", "text[]"), ("system", "integer[]")]),
-    ("idx_reference", &[("rid", "bigint[]"), ("param", "smallint[]"), ("target", "bigint[]"), ("url", "text[]")]),
-    ("idx_string", &[("rid", "bigint[]"), ("param", "smallint[]"), ("norm", "text[]"), ("exact", "text[]")]),
-    ("idx_date", &[("rid", "bigint[]"), ("param", "smallint[]"), ("low", "timestamptz[]"), ("high", "timestamptz[]")]),
+    (
+        "idx_token",
+        &[
+            ("rid", "bigint[]"),
+            ("param", "smallint[]"),
+            ("code", "text[]"),
+            ("system", "integer[]"),
+        ],
+    ),
+    (
+        "idx_reference",
+        &[
+            ("rid", "bigint[]"),
+            ("param", "smallint[]"),
+            ("target", "bigint[]"),
+            ("url", "text[]"),
+        ],
+    ),
+    (
+        "idx_string",
+        &[
+            ("rid", "bigint[]"),
+            ("param", "smallint[]"),
+            ("norm", "text[]"),
+            ("exact", "text[]"),
+        ],
+    ),
+    (
+        "idx_date",
+        &[
+            ("rid", "bigint[]"),
+            ("param", "smallint[]"),
+            ("low", "timestamptz[]"),
+            ("high", "timestamptz[]"),
+        ],
+    ),
     (
         "idx_quantity",
         &[
@@ -289,7 +341,10 @@ const FAMILIES: [(&str, Columns); 6] = [
             ("code", "text[]"),
         ],
     ),
-    ("idx_uri", &[("rid", "bigint[]"), ("param", "smallint[]"), ("uri", "text[]")]),
+    (
+        "idx_uri",
+        &[("rid", "bigint[]"), ("param", "smallint[]"), ("uri", "text[]")],
+    ),
 ];
 
 /// Which of [`FAMILIES`] have rows, a bit for each.
@@ -302,7 +357,11 @@ fn families_of(rows: &IndexRows) -> u8 {
         !rows.quantity.rid.is_empty(),
         !rows.uri.rid.is_empty(),
     ];
-    present.iter().enumerate().map(|(bit, present)| u8::from(*present) << bit).sum()
+    present
+        .iter()
+        .enumerate()
+        .map(|(bit, present)| u8::from(*present) << bit)
+        .sum()
 }
 
 fn bind_families<'q>(
@@ -310,24 +369,49 @@ fn bind_families<'q>(
     rows: &'q IndexRows,
     families: u8,
 ) -> Query<'q, Postgres, PgArguments> {
-    let IndexRows { token, reference, string, date, quantity, uri } = rows;
+    let IndexRows {
+        token,
+        reference,
+        string,
+        date,
+        quantity,
+        uri,
+    } = rows;
     let has = |bit: u8| families & (1 << bit) != 0;
     if has(0) {
-        query = query.bind(&token.rid[..]).bind(&token.param[..]).bind(&token.code[..]).bind(&token.system[..]);
+        query = query
+            .bind(&token.rid[..])
+            .bind(&token.param[..])
+            .bind(&token.code[..])
+            .bind(&token.system[..]);
     }
     if has(1) {
         query = query.bind(&reference.rid[..]).bind(&reference.param[..]);
         query = query.bind(&reference.target[..]).bind(&reference.url[..]);
     }
     if has(2) {
-        query = query.bind(&string.rid[..]).bind(&string.param[..]).bind(&string.norm[..]).bind(&string.exact[..]);
+        query = query
+            .bind(&string.rid[..])
+            .bind(&string.param[..])
+            .bind(&string.norm[..])
+            .bind(&string.exact[..]);
     }
     if has(3) {
-        query = query.bind(&date.rid[..]).bind(&date.param[..]).bind(&date.low[..]).bind(&date.high[..]);
+        query = query
+            .bind(&date.rid[..])
+            .bind(&date.param[..])
+            .bind(&date.low[..])
+            .bind(&date.high[..]);
     }
     if has(4) {
-        query = query.bind(&quantity.rid[..]).bind(&quantity.param[..]).bind(&quantity.low[..]);
-        query = query.bind(&quantity.high[..]).bind(&quantity.system[..]).bind(&quantity.code[..]);
+        query = query
+            .bind(&quantity.rid[..])
+            .bind(&quantity.param[..])
+            .bind(&quantity.low[..]);
+        query = query
+            .bind(&quantity.high[..])
+            .bind(&quantity.system[..])
+            .bind(&quantity.code[..]);
     }
     if has(5) {
         query = query.bind(&uri.rid[..]).bind(&uri.param[..]).bind(&uri.uri[..]);
@@ -350,7 +434,10 @@ struct Shape {
 fn statement(shape: Shape) -> Arc<str> {
     static TEXTS: LazyLock<Mutex<HashMap<Shape, Arc<str>>>> = LazyLock::new(Mutex::default);
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    texts.entry(shape).or_insert_with(|| Statement::of(shape).into()).clone()
+    texts
+        .entry(shape)
+        .or_insert_with(|| Statement::of(shape).into())
+        .clone()
 }
 
 #[derive(Default)]
@@ -364,19 +451,34 @@ impl Statement {
     /// `$1` is the index version; the others follow in the order in which [`write`] binds them. The last part is the
     /// one whose rows are counted.
     fn of(shape: Shape) -> String {
-        let mut sql = Statement { parameters: 1, ..Statement::default() };
+        let mut sql = Statement {
+            parameters: 1,
+            ..Statement::default()
+        };
         if shape.wipes {
             sql.wipe();
         }
-        for (_, (table, columns)) in FAMILIES.iter().enumerate().filter(|(bit, _)| shape.gone & (1 << bit) != 0) {
-            let same: Vec<String> =
-                columns.iter().map(|(column, _)| format!("t.{column} IS NOT DISTINCT FROM n.{column}")).collect();
+        for (_, (table, columns)) in FAMILIES
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| shape.gone & (1 << bit) != 0)
+        {
+            let same: Vec<String> = columns
+                .iter()
+                .map(|(column, _)| format!("t.{column} IS NOT DISTINCT FROM n.{column}"))
+                .collect();
             let rows = sql.rows(columns);
             // The first two, rid and param, as equalities: an index answers those.
             let same = same[2..].join(" AND ");
-            sql.part(&format!("DELETE FROM {table} t USING {rows} WHERE t.rid = n.rid AND t.param = n.param AND {same}"));
+            sql.part(&format!(
+                "DELETE FROM {table} t USING {rows} WHERE t.rid = n.rid AND t.param = n.param AND {same}"
+            ));
         }
-        for (_, (table, columns)) in FAMILIES.iter().enumerate().filter(|(bit, _)| shape.added & (1 << bit) != 0) {
+        for (_, (table, columns)) in FAMILIES
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| shape.added & (1 << bit) != 0)
+        {
             let names = columns.iter().map(|(column, _)| *column).collect::<Vec<_>>().join(", ");
             let rows = sql.rows(columns);
             sql.part(&format!("INSERT INTO {table} ({names}) SELECT {names} FROM {rows}"));
@@ -413,7 +515,9 @@ impl Statement {
     fn wipe(&mut self) {
         let rows = self.rows(&[("rid", "bigint[]"), ("param", "smallint[]")]);
         for (table, _) in FAMILIES {
-            self.part(&format!("DELETE FROM {table} t USING {rows} WHERE t.rid = n.rid AND t.param = n.param"));
+            self.part(&format!(
+                "DELETE FROM {table} t USING {rows} WHERE t.rid = n.rid AND t.param = n.param"
+            ));
         }
     }
 
@@ -430,12 +534,20 @@ impl Statement {
              method = n.method, deleted = n.content IS NULL, content = n.content, exact = n.exact \
              FROM {rows} WHERE r.rid = n.rid"
         );
-        if is_last { self.last(&update) } else { self.part(&update) }
+        if is_last {
+            self.last(&update)
+        } else {
+            self.part(&update)
+        }
     }
 
     fn create(&mut self, may_collide: bool) {
         let rows = self.rows(VERSION_COLUMNS);
-        let collision = if may_collide { " ON CONFLICT (type, id) DO NOTHING" } else { "" };
+        let collision = if may_collide {
+            " ON CONFLICT (type, id) DO NOTHING"
+        } else {
+            ""
+        };
         self.last(&format!(
             "INSERT INTO resource \
              (rid, last_updated, version, index_version, type, method, deleted, id, content, exact) \
@@ -456,7 +568,9 @@ impl Statement {
 /// decides whether an absolute reference is local.
 pub fn index_version(rules: i32, base_url: &str) -> i32 {
     // FNV-1a: short, and the same in every version of the program.
-    let hash = base_url.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = base_url.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     rules.wrapping_mul(31).wrapping_add(hash.cast_signed())
 }
 
@@ -466,12 +580,26 @@ mod tests {
 
     #[test]
     fn every_shape_numbers_its_parameters_without_gaps() {
-        for (creates, updates, wipes) in [(true, false, false), (false, true, false), (true, true, true), (false, true, true)] {
+        for (creates, updates, wipes) in [
+            (true, false, false),
+            (false, true, false),
+            (true, true, true),
+            (false, true, true),
+        ] {
             for families in 0..64 {
-                let shape = Shape { creates, may_collide: creates, updates, wipes, gone: families, added: 63 - families };
+                let shape = Shape {
+                    creates,
+                    may_collide: creates,
+                    updates,
+                    wipes,
+                    gone: families,
+                    added: 63 - families,
+                };
                 let text = Statement::of(shape);
                 let numbers = text.split('$').skip(1).map(|rest| {
-                    rest.bytes().take_while(u8::is_ascii_digit).fold(0, |n, digit| n * 10 + usize::from(digit - b'0'))
+                    rest.bytes()
+                        .take_while(u8::is_ascii_digit)
+                        .fold(0, |n, digit| n * 10 + usize::from(digit - b'0'))
                 });
                 let numbers: std::collections::BTreeSet<usize> = numbers.collect();
                 assert!(numbers.iter().copied().eq(1..=numbers.len()), "{text}");

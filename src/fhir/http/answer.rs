@@ -30,7 +30,13 @@ pub struct Answer {
 impl Answer {
     /// 200 with a resource that has no version: a Bundle, an OperationOutcome, a CapabilityStatement.
     pub fn with_body(body: String) -> Answer {
-        Answer { status: StatusCode::OK, body: Some(body), version: None, last_modified: None, location: None }
+        Answer {
+            status: StatusCode::OK,
+            body: Some(body),
+            version: None,
+            last_modified: None,
+            location: None,
+        }
     }
 
     /// 200 with one version of a resource, or the part of it that was asked for.
@@ -40,7 +46,10 @@ impl Answer {
             true => stored.json,
             false => projection.apply_to_text(&stored.json, server.definitions)?,
         };
-        Ok(Answer { body: Some(body), ..answer })
+        Ok(Answer {
+            body: Some(body),
+            ..answer
+        })
     }
 
     /// 200 with the headers that one version has, and no body.
@@ -56,7 +65,10 @@ impl Answer {
 
     /// 304: the client has this version.
     pub fn not_modified(stored: &StoredResource) -> Answer {
-        Answer { status: StatusCode::NOT_MODIFIED, ..Answer::of_version(stored) }
+        Answer {
+            status: StatusCode::NOT_MODIFIED,
+            ..Answer::of_version(stored)
+        }
     }
 
     /// The answer to a write (<https://hl7.org/fhir/R4/http.html#create>, `#update`, `#delete`).
@@ -71,8 +83,14 @@ impl Answer {
         let (status, text) = match effect {
             Effect::Created => (StatusCode::CREATED, "The resource has been created."),
             Effect::Updated => (StatusCode::OK, "The resource has been updated."),
-            Effect::Unchanged => (StatusCode::OK, "The resource was already as it was sent; no version was made."),
-            Effect::Existing => (StatusCode::OK, "A resource that meets If-None-Exist is there; none was created."),
+            Effect::Unchanged => (
+                StatusCode::OK,
+                "The resource was already as it was sent; no version was made.",
+            ),
+            Effect::Existing => (
+                StatusCode::OK,
+                "A resource that meets If-None-Exist is there; none was created.",
+            ),
             Effect::Deleted => (StatusCode::NO_CONTENT, "The resource has been deleted."),
             Effect::NothingToDelete => (StatusCode::NO_CONTENT, "There was nothing to delete."),
         };
@@ -82,12 +100,19 @@ impl Answer {
             Returned::Representation if !is_delete => Some(stored.json),
             Returned::Representation | Returned::Minimal => None,
         };
-        let status = if is_delete && body.is_some() { StatusCode::OK } else { status };
+        let status = if is_delete && body.is_some() {
+            StatusCode::OK
+        } else {
+            status
+        };
         // Version 0: there never was anything.
         let has_version = stored.version > 0;
         let location = (!is_delete).then(|| {
             let base = &server.settings.base_url;
-            format!("{base}/{}/{}/_history/{}", stored.resource_type, stored.id, stored.version)
+            format!(
+                "{base}/{}/{}/_history/{}",
+                stored.resource_type, stored.id, stored.version
+            )
         });
         Answer {
             status,
@@ -102,7 +127,9 @@ impl Answer {
 /// A time as HTTP writes it, in whole seconds.
 pub fn http_date(time: Timestamp) -> String {
     // Only years beyond 9999 cannot be written, and those no timestamp of ours has.
-    DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap_or_default()
+    DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&time)
+        .unwrap_or_default()
 }
 
 impl IntoResponse for Answer {
@@ -140,6 +167,9 @@ mod tests {
 
     #[test]
     fn dates_are_those_of_http() {
-        assert_eq!(http_date("2026-01-31T10:00:00.75Z".parse().unwrap()), "Sat, 31 Jan 2026 10:00:00 GMT");
+        assert_eq!(
+            http_date("2026-01-31T10:00:00.75Z".parse().unwrap()),
+            "Sat, 31 Jan 2026 10:00:00 GMT"
+        );
     }
 }

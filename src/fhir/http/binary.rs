@@ -39,18 +39,26 @@ pub fn content(stored: StoredResource, ask: &Ask) -> Result<Response> {
     // base64Binary may be broken into lines.
     let mut data = binary["data"].as_str().unwrap_or_default().to_owned();
     data.retain(|character| !character.is_ascii_whitespace());
-    let bytes =
-        STANDARD.decode(data).map_err(|_| FhirError::unprocessable("The data of this Binary is not base64."))?;
+    let bytes = STANDARD
+        .decode(data)
+        .map_err(|_| FhirError::unprocessable("The data of this Binary is not base64."))?;
     let content_type = binary["contentType"].as_str().unwrap_or_default();
-    let content_type = HeaderValue::from_str(content_type)
-        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let content_type =
+        HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
 
-    let mut response = Answer { body: None, ..Answer::of_version(&stored) }.into_response();
+    let mut response = Answer {
+        body: None,
+        ..Answer::of_version(&stored)
+    }
+    .into_response();
     *response.body_mut() = Body::from(bytes);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type);
     // Whoever uploaded this may have written HTML: it must not run with the rights of our pages.
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("sandbox; default-src 'none'"),
+    );
     if let Some(context) = binary["securityContext"]["reference"].as_str()
         && let Ok(context) = HeaderValue::from_str(context)
     {
@@ -62,8 +70,12 @@ pub fn content(stored: StoredResource, ask: &Ask) -> Result<Response> {
 /// The Binary resource that a body of another type stands for.
 pub fn from_content(headers: &HeaderMap, bytes: &Bytes, id: Option<&str>) -> Result<Value> {
     let text = |name: &HeaderName| -> Result<Option<String>> {
-        let Some(value) = headers.get(name) else { return Ok(None) };
-        let text = value.to_str().map_err(|_| FhirError::bad_value("The header is not text.").at(format!("http.{name}")))?;
+        let Some(value) = headers.get(name) else {
+            return Ok(None);
+        };
+        let text = value
+            .to_str()
+            .map_err(|_| FhirError::bad_value("The header is not text.").at(format!("http.{name}")))?;
         Ok(Some(text.trim().to_owned()))
     };
     let mut binary = json!({"resourceType": "Binary", "contentType": text(&header::CONTENT_TYPE)?});

@@ -19,7 +19,9 @@ const MAX_DISCARDED_BYTES: usize = 64 << 20;
 /// 413 beyond the limit of the settings, 408 when it has not come in time, 400 when the connection breaks.
 pub async fn read(server: &FhirServer, headers: &HeaderMap, body: Body) -> Result<Bytes> {
     let limit = server.settings.max_body_bytes;
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let reading = async {
         if declared.is_some_and(|length| length > limit) {
             discard(body).await;
@@ -28,15 +30,15 @@ pub async fn read(server: &FhirServer, headers: &HeaderMap, body: Body) -> Resul
         let mut body = Limited::new(body, limit);
         match BodyExt::collect(&mut body).await {
             Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => {
-                Err(FhirError::too_large(limit))
-            }
+            Err(error) if error.is::<LengthLimitError>() => Err(FhirError::too_large(limit)),
             Err(_) => Err(FhirError::bad_request("The body ended before it was complete.")),
         }
     };
     match tokio::time::timeout(server.settings.body_timeout, reading).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(FhirError::timeout("The body did not arrive in the time that this server waits for it.")),
+        Err(_) => Err(FhirError::timeout(
+            "The body did not arrive in the time that this server waits for it.",
+        )),
     }
 }
 
@@ -67,7 +69,9 @@ pub fn check_type(resource: &Value, resource_type: &str) -> Result<()> {
             }
             None => Err(FhirError::malformed("The body has no resourceType.").at("resourceType")),
         },
-        _ => Err(FhirError::malformed("The body must be a JSON object with a resourceType.")),
+        _ => Err(FhirError::malformed(
+            "The body must be a JSON object with a resourceType.",
+        )),
     }
 }
 
@@ -79,7 +83,13 @@ mod tests {
     #[test]
     fn the_type_of_the_body_is_that_of_the_url() {
         assert!(check_type(&json!({"resourceType": "Patient"}), "Patient").is_ok());
-        for body in [json!({"resourceType": "Group"}), json!({"resourceType": 1}), json!({}), json!([]), json!("Patient")] {
+        for body in [
+            json!({"resourceType": "Group"}),
+            json!({"resourceType": 1}),
+            json!({}),
+            json!([]),
+            json!("Patient"),
+        ] {
             assert_eq!(check_type(&body, "Patient").unwrap_err().status, 400, "{body}");
         }
     }

@@ -32,14 +32,19 @@ impl Conditions {
                 tag == "*" || opaque(tag).is_some_and(|tag| tag.parse() == Ok(stored.version))
             });
         }
-        let since = self.if_modified_since.as_deref().and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
+        let since = self
+            .if_modified_since
+            .as_deref()
+            .and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
         since.is_some_and(|since: Timestamp| stored.last_updated.as_second() <= since.as_second())
     }
 }
 
 /// The version that `If-Match` names, when the header is there.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<i32>> {
-    text(headers, &header::IF_MATCH)?.map(|tag| version_of_etag(&tag)).transpose()
+    text(headers, &header::IF_MATCH)?
+        .map(|tag| version_of_etag(&tag))
+        .transpose()
 }
 
 /// Whether the header `If-None-Match: *` asks that a PUT creates and never replaces.
@@ -64,7 +69,10 @@ pub fn if_none_exist(headers: &HeaderMap) -> Result<Option<String>> {
 pub fn version_of_etag(tag: &str) -> Result<i32> {
     let tag = tag.trim();
     opaque(tag).unwrap_or(tag).parse().map_err(|_| {
-        let text = format!("'{}' is no version of this server: send the ETag of a response, as W/\"3\".", excerpt(tag));
+        let text = format!(
+            "'{}' is no version of this server: send the ETag of a response, as W/\"3\".",
+            excerpt(tag)
+        );
         FhirError::precondition_failed(text).at("http.If-Match")
     })
 }
@@ -76,11 +84,16 @@ pub fn etag(version: i32) -> String {
 
 /// What stands between the quotes of an entity tag.
 fn opaque(tag: &str) -> Option<&str> {
-    tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.strip_suffix('"')
+    tag.strip_prefix("W/")
+        .unwrap_or(tag)
+        .strip_prefix('"')?
+        .strip_suffix('"')
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
     match value.to_str() {
         Ok(text) => Ok(Some(text.trim().to_owned())),
         Err(_) => Err(FhirError::bad_request("The header has characters beyond ASCII.").at(format!("http.{name}"))),
@@ -108,8 +121,11 @@ mod tests {
     #[test]
     fn a_read_is_conditional_on_tag_or_time() {
         let met = |tag: Option<&str>, since: Option<&str>| {
-            Conditions { if_none_match: tag.map(str::to_owned), if_modified_since: since.map(str::to_owned) }
-                .are_met_by(&stored())
+            Conditions {
+                if_none_match: tag.map(str::to_owned),
+                if_modified_since: since.map(str::to_owned),
+            }
+            .are_met_by(&stored())
         };
         assert!(met(Some("W/\"3\""), None));
         assert!(met(Some("W/\"1\", \"3\""), None));

@@ -25,7 +25,14 @@ pub fn layer(routes: Router, origins: &[String]) -> Router {
     let name = HeaderName::from_static;
     let cors = CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         .allow_headers([
             header::ACCEPT,
             header::AUTHORIZATION,

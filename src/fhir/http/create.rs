@@ -34,7 +34,15 @@ pub async fn handle(
     ask.check_parameters(&[])?;
     let if_none_exist = conditions::if_none_exist(&headers)?;
     let resource = read_resource(&server, resource_type, None, &headers, body).await?;
-    let outcome = write(&server, &caller, Write::Create { resource, if_none_exist }).await?;
+    let outcome = write(
+        &server,
+        &caller,
+        Write::Create {
+            resource,
+            if_none_exist,
+        },
+    )
+    .await?;
     Ok(Answer::of_write(&server, outcome, &ask.preferences))
 }
 
@@ -60,6 +68,11 @@ pub(super) async fn read_resource(
 
 /// Commits one write.
 pub(super) async fn write(server: &FhirServer, caller: &Caller, write: Write) -> Result<Outcome> {
-    let outcomes = commit(server, caller, vec![Op { write, full_url: None }]).await.map_err(|failed| failed.error)?;
-    outcomes.into_iter().next().ok_or_else(|| FhirError::internal("a commit of one write has no outcome"))
+    let outcomes = commit(server, caller, vec![Op { write, full_url: None }])
+        .await
+        .map_err(|failed| failed.error)?;
+    outcomes
+        .into_iter()
+        .next()
+        .ok_or_else(|| FhirError::internal("a commit of one write has no outcome"))
 }

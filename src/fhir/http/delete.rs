@@ -26,7 +26,10 @@ pub async fn handle(
     headers: HeaderMap,
 ) -> Result<Answer> {
     ask.check_parameters(&[])?;
-    let target = Target::Instance { resource_type: path.resource_type.to_owned(), id: path.id };
+    let target = Target::Instance {
+        resource_type: path.resource_type.to_owned(),
+        id: path.id,
+    };
     let if_match = conditions::if_match(&headers)?;
     let outcome = write(&server, &caller, Write::Delete { target, if_match }).await?;
     Ok(Answer::of_write(&server, outcome, &ask.preferences))

@@ -32,7 +32,9 @@ pub async fn wrap(State(ids): State<IdGenerator>, request: Request, next: Next) 
     let pretty = request.uri().query().is_some_and(wants_pretty);
 
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
-    let handled = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
+    let handled = AssertUnwindSafe(next.run(request).instrument(span.clone()))
+        .catch_unwind()
+        .await;
     let _entered = span.enter();
     let mut response = handled.unwrap_or_else(|_| panicked(route));
     if pretty {
@@ -42,7 +44,9 @@ pub async fn wrap(State(ids): State<IdGenerator>, request: Request, next: Next) 
     headers.insert(REQUEST_ID, id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A browser or proxy may keep what it got but must ask, with the ETag, whether it still holds, and never share it.
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("private, no-cache"));
     tracing::info!(
         method = method.as_str(),
         route,
@@ -57,7 +61,10 @@ pub async fn wrap(State(ids): State<IdGenerator>, request: Request, next: Next) 
 fn request_id(ids: &IdGenerator, headers: &HeaderMap) -> HeaderValue {
     let is_harmless = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
-        matches!(bytes.len(), 1..=64) && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte))
+        matches!(bytes.len(), 1..=64)
+            && bytes
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte))
     };
     match headers.get(REQUEST_ID).filter(is_harmless) {
         Some(value) => value.clone(),
@@ -113,7 +120,13 @@ mod tests {
     #[test]
     fn pretty_keeps_digits_and_order() {
         let response = ([(header::CONTENT_TYPE, FHIR_JSON)], r#"{"b":1.50,"a":[]}"#).into_response();
-        let body = prettify(response).into_body().collect().now_or_never().unwrap().unwrap().to_bytes();
+        let body = prettify(response)
+            .into_body()
+            .collect()
+            .now_or_never()
+            .unwrap()
+            .unwrap()
+            .to_bytes();
         assert_eq!(body, "{\n  \"b\": 1.50,\n  \"a\": []\n}");
     }
 
@@ -129,7 +142,10 @@ mod tests {
         assert_eq!(response.headers()[REQUEST_ID], "00000000-0000-7000-8000-000000000001");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let outcome: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!((&outcome["resourceType"], &outcome["issue"][0]["code"]), (&"OperationOutcome".into(), &"exception".into()));
+        assert_eq!(
+            (&outcome["resourceType"], &outcome["issue"][0]["code"]),
+            (&"OperationOutcome".into(), &"exception".into())
+        );
         assert!(!outcome.to_string().contains("secret"));
     }
 

@@ -57,7 +57,11 @@ pub struct Ask {
 impl Ask {
     /// Reads query and headers without judging the format that the client accepts.
     pub fn new(raw_query: Option<&str>, headers: &HeaderMap) -> Result<Ask> {
-        Ask::of_parts(raw_query, Conditions::from_headers(headers)?, Preferences::from_headers(headers))
+        Ask::of_parts(
+            raw_query,
+            Conditions::from_headers(headers)?,
+            Preferences::from_headers(headers),
+        )
     }
 
     /// The same, for an interaction that answers with a resource.
@@ -76,11 +80,21 @@ impl Ask {
     /// For an entry of a Bundle, which has its conditions in elements and its preferences from the whole request.
     pub fn of_parts(raw_query: Option<&str>, conditions: Conditions, preferences: Preferences) -> Result<Ask> {
         let Some(raw_query) = raw_query.filter(|query| !query.is_empty()) else {
-            return Ok(Ask { conditions, preferences, ..Ask::default() });
+            return Ok(Ask {
+                conditions,
+                preferences,
+                ..Ask::default()
+            });
         };
         let query = Query::parse(raw_query)?.without_format();
         let projection = query.projection()?;
-        Ok(Ask { query, raw_query: raw_query.to_owned(), projection, conditions, preferences })
+        Ok(Ask {
+            query,
+            raw_query: raw_query.to_owned(),
+            projection,
+            conditions,
+            preferences,
+        })
     }
 
     /// Under `handling=strict`, refuses parameters that this interaction does not have.
@@ -94,9 +108,10 @@ impl Ask {
     /// For one resource: a projection that leaves nothing of it is refused.
     pub fn resource_projection(&self) -> Result<&Projection> {
         match self.projection {
-            Projection::Count => {
-                Err(FhirError::not_supported("_summary=count counts matches; only a search has them.").at("http._summary"))
-            }
+            Projection::Count => Err(FhirError::not_supported(
+                "_summary=count counts matches; only a search has them.",
+            )
+            .at("http._summary")),
             _ => Ok(&self.projection),
         }
     }
@@ -135,7 +150,10 @@ impl FromRequestParts<Arc<FhirServer>> for InstancePath {
     async fn from_request_parts(parts: &mut Parts, server: &Arc<FhirServer>) -> Result<InstancePath> {
         let names = Names::of(parts).await?;
         let resource_type = names.resource_type(server)?;
-        Ok(InstancePath { resource_type, id: names.id(resource_type, &parts.method)? })
+        Ok(InstancePath {
+            resource_type,
+            id: names.id(resource_type, &parts.method)?,
+        })
     }
 }
 
@@ -146,7 +164,11 @@ impl FromRequestParts<Arc<FhirServer>> for VersionPath {
         let names = Names::of(parts).await?;
         let resource_type = names.resource_type(server)?;
         let version = names.get("version").unwrap_or_default().to_owned();
-        Ok(VersionPath { resource_type, id: names.id(resource_type, &parts.method)?, version })
+        Ok(VersionPath {
+            resource_type,
+            id: names.id(resource_type, &parts.method)?,
+            version,
+        })
     }
 }
 
@@ -160,7 +182,11 @@ impl FromRequestParts<Arc<FhirServer>> for OperationPath {
             (Some(resource_type), Some(_)) => Some(names.id(resource_type, &parts.method)?),
             _ => None,
         };
-        Ok(OperationPath { resource_type, id, name: names.get("operation").unwrap_or_default().to_owned() })
+        Ok(OperationPath {
+            resource_type,
+            id,
+            name: names.get("operation").unwrap_or_default().to_owned(),
+        })
     }
 }
 
@@ -170,7 +196,9 @@ struct Names(RawPathParams);
 impl Names {
     async fn of(parts: &mut Parts) -> Result<Names> {
         let names = RawPathParams::from_request_parts(parts, &()).await;
-        names.map(Names).map_err(|_| FhirError::bad_request("The path of the URL is not UTF-8 when decoded."))
+        names
+            .map(Names)
+            .map_err(|_| FhirError::bad_request("The path of the URL is not UTF-8 when decoded."))
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -194,7 +222,9 @@ impl Names {
 /// 404 when R4 has no such concrete resource type.
 pub fn resource_type(server: &FhirServer, name: &str) -> Result<&'static str> {
     let found = server.definitions.resource_type(name);
-    found.map(|ty| ty.name.as_str()).ok_or_else(|| FhirError::unknown_type(name))
+    found
+        .map(|ty| ty.name.as_str())
+        .ok_or_else(|| FhirError::unknown_type(name))
 }
 
 /// Checks an id in a URL against <https://hl7.org/fhir/R4/datatypes.html#id>.
@@ -209,6 +239,9 @@ pub fn check_id(resource_type: &str, id: &str, method: &Method) -> Result<()> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return Err(FhirError::not_found(resource_type, id));
     }
-    let text = format!("'{}' is not an id: 1 to 64 characters out of A-Z, a-z, 0-9, '-' and '.'.", excerpt(id));
+    let text = format!(
+        "'{}' is not an id: 1 to 64 characters out of A-Z, a-z, 0-9, '-' and '.'.",
+        excerpt(id)
+    );
     Err(FhirError::bad_value(text))
 }

@@ -29,7 +29,13 @@ use crate::knowledge::fhirpath::values::DateTime;
 const CURSOR: &str = "_cursor";
 
 /// Characters that need no encoding in the query of a link.
-const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':').remove(b',');
+const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b',');
 
 pub async fn history(server: &FhirServer, caller: &Caller, scope: HistoryScope<'_>, ask: Ask) -> Result<Answer> {
     ask.check_parameters(&["_since", "_at", "_count", CURSOR])?;
@@ -50,10 +56,25 @@ fn read_query(server: &FhirServer, ask: &Ask) -> Result<HistoryQuery> {
         Some(text) => count(text)?.min(settings.max_count),
     };
     let count = if ask.projection == Projection::Count { 0 } else { count };
-    let since = ask.query.get("_since").map(|text| period(text, "_since")).transpose()?.map(|(low, _)| low);
+    let since = ask
+        .query
+        .get("_since")
+        .map(|text| period(text, "_since"))
+        .transpose()?
+        .map(|(low, _)| low);
     let at = ask.query.get("_at").map(|text| period(text, "_at")).transpose()?;
-    let cursor = ask.query.get(CURSOR).map(str::parse).transpose().map_err(|error: FhirError| error.at("http._cursor"))?;
-    Ok(HistoryQuery { since, at, count, cursor })
+    let cursor = ask
+        .query
+        .get(CURSOR)
+        .map(str::parse)
+        .transpose()
+        .map_err(|error: FhirError| error.at("http._cursor"))?;
+    Ok(HistoryQuery {
+        since,
+        at,
+        count,
+        cursor,
+    })
 }
 
 /// A number of entries; one that is too large for the machine is simply large.
@@ -71,7 +92,10 @@ fn period(text: &str, parameter: &str) -> Result<(Timestamp, Timestamp)> {
     // An unencoded plus sign of an offset arrives as a space.
     let date = DateTime::parse(&text.replace(' ', "+"));
     date.map(|date| date.bounds(0)).ok_or_else(|| {
-        let text = format!("{parameter} is a date or an instant such as 2026-01-31T10:00:00Z, not '{}'.", excerpt(text));
+        let text = format!(
+            "{parameter} is a date or an instant such as 2026-01-31T10:00:00Z, not '{}'.",
+            excerpt(text)
+        );
         FhirError::bad_value(text).at(format!("http.{parameter}"))
     })
 }
@@ -89,9 +113,17 @@ fn bundle(server: &FhirServer, path: &str, ask: &Ask, page: &HistoryPage) -> Res
         let _ = write!(text, r#","total":{total}"#);
     }
     // Ids, type names and encoded queries need no JSON escapes.
-    let _ = write!(text, r#","link":[{{"relation":"self","url":"{base}/{path}{}"}}"#, link_query(ask, None));
+    let _ = write!(
+        text,
+        r#","link":[{{"relation":"self","url":"{base}/{path}{}"}}"#,
+        link_query(ask, None)
+    );
     if let Some(next) = page.next {
-        let _ = write!(text, r#",{{"relation":"next","url":"{base}/{path}{}"}}"#, link_query(ask, Some(next.to_string())));
+        let _ = write!(
+            text,
+            r#",{{"relation":"next","url":"{base}/{path}{}"}}"#,
+            link_query(ask, Some(next.to_string()))
+        );
     }
     text.push(']');
     for (index, entry) in page.entries.iter().enumerate() {
@@ -123,7 +155,12 @@ fn link_query(ask: &Ask, cursor: Option<String>) -> String {
 /// One version with the interaction that made it.
 fn push_entry(text: &mut String, server: &FhirServer, entry: &StoredResource, projection: &Projection) -> Result<()> {
     let base = &server.settings.base_url;
-    let StoredResource { resource_type, id, version, .. } = entry;
+    let StoredResource {
+        resource_type,
+        id,
+        version,
+        ..
+    } = entry;
     let _ = write!(text, r#"{{"fullUrl":"{base}/{resource_type}/{id}""#);
     if !entry.deleted {
         text.push_str(r#","resource":"#);
@@ -140,7 +177,10 @@ fn push_entry(text: &mut String, server: &FhirServer, entry: &StoredResource, pr
     let method = entry.method.as_str();
     let _ = match entry.method {
         Method::Post => write!(text, r#","request":{{"method":"{method}","url":"{resource_type}"}}"#),
-        _ => write!(text, r#","request":{{"method":"{method}","url":"{resource_type}/{id}"}}"#),
+        _ => write!(
+            text,
+            r#","request":{{"method":"{method}","url":"{resource_type}/{id}"}}"#
+        ),
     };
     let _ = write!(
         text,
@@ -153,7 +193,10 @@ fn push_entry(text: &mut String, server: &FhirServer, entry: &StoredResource, pr
 
 /// `GET [base]/[type]/[id]/_history`
 pub async fn handle_instance(State(server): Server, caller: Caller, path: InstancePath, ask: Ask) -> Result<Answer> {
-    let scope = HistoryScope::Instance { resource_type: path.resource_type, id: &path.id };
+    let scope = HistoryScope::Instance {
+        resource_type: path.resource_type,
+        id: &path.id,
+    };
     history(&server, &caller, scope, ask).await
 }
 
@@ -177,7 +220,10 @@ mod tests {
             let (low, high) = period(text, "_at").unwrap();
             (low.to_string(), high.to_string())
         };
-        assert_eq!(cover("2026-02"), ("2026-02-01T00:00:00Z".into(), "2026-03-01T00:00:00Z".into()));
+        assert_eq!(
+            cover("2026-02"),
+            ("2026-02-01T00:00:00Z".into(), "2026-03-01T00:00:00Z".into())
+        );
         assert_eq!(cover("2026-01-31T10:00:00 02:00").0, "2026-01-31T08:00:00Z");
         assert_eq!(period("soon", "_at").unwrap_err().status, 400);
     }
@@ -193,8 +239,14 @@ mod tests {
 
     #[test]
     fn links_repeat_the_question() {
-        let ask = Ask { query: super::super::query::Query::parse("_since=2026-01-31T10%3A00%3A00%2B02%3A00&_cursor=old").unwrap(), ..Ask::default() };
-        assert_eq!(link_query(&ask, Some("new".into())), "?_since=2026-01-31T10:00:00%2B02:00&_cursor=new");
+        let ask = Ask {
+            query: super::super::query::Query::parse("_since=2026-01-31T10%3A00%3A00%2B02%3A00&_cursor=old").unwrap(),
+            ..Ask::default()
+        };
+        assert_eq!(
+            link_query(&ask, Some("new".into())),
+            "?_since=2026-01-31T10:00:00%2B02:00&_cursor=new"
+        );
         assert_eq!(link_query(&Ask::default(), None), "");
     }
 }

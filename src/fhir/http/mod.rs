@@ -51,8 +51,13 @@ pub async fn get(
     conditions: Conditions,
     preferences: Preferences,
 ) -> Result<Answer> {
-    let relative = url.strip_prefix(server.settings.base_url.as_str()).unwrap_or(url).trim_start_matches('/');
-    let (path, query) = relative.split_once('?').map_or((relative, None), |(path, query)| (path, Some(query)));
+    let relative = url
+        .strip_prefix(server.settings.base_url.as_str())
+        .unwrap_or(url)
+        .trim_start_matches('/');
+    let (path, query) = relative
+        .split_once('?')
+        .map_or((relative, None), |(path, query)| (path, Some(query)));
     let ask = Ask::of_parts(query, conditions, preferences)?;
     let instance = |name: &str, id: &str| {
         let resource_type = resource_type(server, name)?;
@@ -73,7 +78,10 @@ pub async fn get(
         }
         [name, id] => read::read(server, caller, instance(name, id)?, id, ask).await,
         [name, id, "_history"] => {
-            let scope = HistoryScope::Instance { resource_type: instance(name, id)?, id };
+            let scope = HistoryScope::Instance {
+                resource_type: instance(name, id)?,
+                id,
+            };
             history::history(server, caller, scope, ask).await
         }
         [name, id, operation] if operation.starts_with('$') => {

@@ -49,17 +49,25 @@ pub fn check_accept(headers: &HeaderMap, format: Option<&str>) -> Result<()> {
 pub fn wants_resource(headers: &HeaderMap, format: Option<&str>) -> bool {
     let names_fhir = |range: &str| {
         let media_type = media_type(range);
-        matches!(media_type.as_str(), "application/fhir+json" | "application/json" | "text/json" | "json")
+        matches!(
+            media_type.as_str(),
+            "application/fhir+json" | "application/json" | "text/json" | "json"
+        )
     };
     match format {
         Some(format) => names_fhir(&format.replace(' ', "+")),
-        None => values(headers, &header::ACCEPT).flat_map(|accept| accept.split(',')).any(names_fhir),
+        None => values(headers, &header::ACCEPT)
+            .flat_map(|accept| accept.split(','))
+            .any(names_fhir),
     }
 }
 
 /// The values of a header that are text.
 fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
-    headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
 }
 
 fn not_acceptable(asked: &str) -> FhirError {
@@ -99,10 +107,14 @@ pub fn body_type(headers: &HeaderMap) -> Result<BodyType> {
         let text = "Compressed bodies are not accepted: send the body as it is.";
         return Err(FhirError::unsupported_media_type(text).at("http.Content-Encoding"));
     }
-    let text = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str).and_then(|text| text.ok()).ok_or_else(|| {
-        FhirError::unsupported_media_type("The request needs a Content-Type, such as application/fhir+json.")
-            .at("http.Content-Type")
-    })?;
+    let text = headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::to_str)
+        .and_then(|text| text.ok())
+        .ok_or_else(|| {
+            FhirError::unsupported_media_type("The request needs a Content-Type, such as application/fhir+json.")
+                .at("http.Content-Type")
+        })?;
     let body_type = match media_type(text).as_str() {
         "application/fhir+json" | "application/json" | "text/json" => BodyType::Fhir,
         "application/json-patch+json" => BodyType::JsonPatch,
@@ -126,7 +138,10 @@ pub fn body_type(headers: &HeaderMap) -> Result<BodyType> {
 
 /// The refusal of a body that has a type other than those named.
 pub fn unsupported(headers: &HeaderMap, accepted: &str) -> FhirError {
-    let sent = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let sent = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let text = format!("The body has the Content-Type '{}'; send {accepted}.", excerpt(sent));
     FhirError::unsupported_media_type(text).at("http.Content-Type")
 }
@@ -191,7 +206,10 @@ mod tests {
     fn a_body_says_what_it_is() {
         for (content_type, expected) in [
             ("application/fhir+json", Some(BodyType::Fhir)),
-            ("application/fhir+json; charset=UTF-8; fhirVersion=4.0", Some(BodyType::Fhir)),
+            (
+                "application/fhir+json; charset=UTF-8; fhirVersion=4.0",
+                Some(BodyType::Fhir),
+            ),
             ("Application/JSON", Some(BodyType::Fhir)),
             ("application/fhir+json; fhirVersion=3.0", None),
             ("application/json; charset=latin1", None),
@@ -204,6 +222,11 @@ mod tests {
             assert!(expected.is_some() || outcome.unwrap_err().status == 415);
         }
         assert_eq!(body_type(&HeaderMap::new()).unwrap_err().status, 415);
-        assert_eq!(body_type(&headers(header::CONTENT_ENCODING, "gzip")).unwrap_err().status, 415);
+        assert_eq!(
+            body_type(&headers(header::CONTENT_ENCODING, "gzip"))
+                .unwrap_err()
+                .status,
+            415
+        );
     }
 }

@@ -37,8 +37,12 @@ pub async fn get(
         let text = format!("{} changes something: call it by POST.", excerpt(name));
         return Err(FhirError::method_not_allowed(text));
     }
-    let parameters: Vec<Value> =
-        ask.query.0.iter().map(|(name, value)| json!({"name": name, "valueString": value})).collect();
+    let parameters: Vec<Value> = ask
+        .query
+        .0
+        .iter()
+        .map(|(name, value)| json!({"name": name, "valueString": value}))
+        .collect();
     let body = json!({"resourceType": "Parameters", "parameter": parameters});
     call(server, caller, operation, resource_type, id, Some(body)).await
 }
@@ -51,13 +55,22 @@ async fn call(
     id: Option<&str>,
     body: Option<Value>,
 ) -> Result<Answer> {
-    let input = OperationInput { resource_type: resource_type.map(str::to_owned), id: id.map(str::to_owned), body };
+    let input = OperationInput {
+        resource_type: resource_type.map(str::to_owned),
+        id: id.map(str::to_owned),
+        body,
+    };
     let result = operation.call(server, caller, input).await?;
     Ok(Answer::with_body(resource::to_json(&result)))
 }
 
 /// The operation of that name on this level; `name` may have its `$`.
-fn find<'s>(server: &'s FhirServer, resource_type: Option<&str>, on_instance: bool, name: &str) -> Result<&'s dyn Operation> {
+fn find<'s>(
+    server: &'s FhirServer,
+    resource_type: Option<&str>,
+    on_instance: bool,
+    name: &str,
+) -> Result<&'s dyn Operation> {
     let code = name.trim_start_matches('$');
     let fits = |operation: &&Box<dyn Operation>| {
         let definition = operation.definition();
@@ -66,7 +79,11 @@ fn find<'s>(server: &'s FhirServer, resource_type: Option<&str>, on_instance: bo
             (Some(_), false) => "type",
             (Some(_), true) => "instance",
         };
-        let mut types = definition["resource"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut types = definition["resource"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
         definition["code"] == code
             && definition[level] == true
             && resource_type.is_none_or(|wanted| types.any(|name| name == wanted || name == "Resource"))
@@ -78,17 +95,26 @@ fn find<'s>(server: &'s FhirServer, resource_type: Option<&str>, on_instance: bo
             (Some(name), false) => format!("on the type {name}"),
             (Some(name), true) => format!("on one {name}"),
         };
-        let text = format!("There is no operation ${} {at}. /metadata lists those there are.", excerpt(code));
+        let text = format!(
+            "There is no operation ${} {at}. /metadata lists those there are.",
+            excerpt(code)
+        );
         FhirError::no_such_address(text)
     })
 }
 
 pub async fn handle_get(State(server): Server, caller: Caller, path: OperationPath, ask: Ask) -> Response {
-    let OperationPath { resource_type, id, name } = path;
+    let OperationPath {
+        resource_type,
+        id,
+        name,
+    } = path;
     let outcome = get(&server, &caller, resource_type, id.as_deref(), &name, ask).await;
     let mut response = outcome.into_response();
     if response.status() == axum::http::StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
     response
 }
@@ -101,7 +127,11 @@ pub async fn handle_post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer> {
-    let OperationPath { resource_type, id, name } = path;
+    let OperationPath {
+        resource_type,
+        id,
+        name,
+    } = path;
     let operation = find(&server, resource_type, id.is_some(), &name)?;
     let bytes = body::read(&server, &headers, body).await?;
     // An operation without input may be called without a body.

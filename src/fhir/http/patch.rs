@@ -33,8 +33,11 @@ use crate::fhir::patch::Patch;
 use crate::fhir::server::FhirServer;
 
 /// Media types of patches, as `Accept-Patch` and the CapabilityStatement list them.
-pub const FORMATS: [&str; 3] =
-    ["application/json-patch+json", "application/fhir+json", "application/merge-patch+json"];
+pub const FORMATS: [&str; 3] = [
+    "application/json-patch+json",
+    "application/fhir+json",
+    "application/merge-patch+json",
+];
 
 pub async fn handle(
     State(server): Server,
@@ -46,7 +49,10 @@ pub async fn handle(
 ) -> Response {
     let work = async {
         ask.check_parameters(&[])?;
-        let target = Target::Instance { resource_type: path.resource_type.to_owned(), id: path.id };
+        let target = Target::Instance {
+            resource_type: path.resource_type.to_owned(),
+            id: path.id,
+        };
         patch(&server, &caller, target, &ask, &headers, body).await
     };
     respond(work.await)
@@ -84,7 +90,16 @@ async fn patch(
         BodyType::Form | BodyType::Other => return Err(negotiation::unsupported(headers, &FORMATS.join(", "))),
     };
     let patch = read(body::read_json(server, headers, body).await?)?;
-    let outcome = write(server, caller, Write::Patch { target, patch, if_match }).await?;
+    let outcome = write(
+        server,
+        caller,
+        Write::Patch {
+            target,
+            patch,
+            if_match,
+        },
+    )
+    .await?;
     Ok(Answer::of_write(server, outcome, &ask.preferences))
 }
 
@@ -94,7 +109,9 @@ fn respond(outcome: Result<Answer, FhirError>) -> Response {
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
         && let Ok(formats) = HeaderValue::try_from(FORMATS.join(", "))
     {
-        response.headers_mut().insert(HeaderName::from_static("accept-patch"), formats);
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("accept-patch"), formats);
     }
     response
 }

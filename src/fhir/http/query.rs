@@ -31,7 +31,10 @@ impl Query {
 
     /// The first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The part of each resource that is asked for.
@@ -87,7 +90,11 @@ mod tests {
     #[test]
     fn pairs_are_decoded_in_order() {
         let query = Query::parse("name=J%C3%B6rg+M&&a&name=b%3Dc=d").unwrap();
-        let pairs: Vec<_> = query.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let pairs: Vec<_> = query
+            .0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         assert_eq!(pairs, [("name", "Jörg M"), ("a", ""), ("name", "b=c=d")]);
     }
 
@@ -100,7 +107,10 @@ mod tests {
 
     #[test]
     fn criteria_leave_presentation_out() {
-        assert_eq!(criteria("_format=json&identifier=a%7Cb&_pretty=true&&active"), "identifier=a%7Cb&active");
+        assert_eq!(
+            criteria("_format=json&identifier=a%7Cb&_pretty=true&&active"),
+            "identifier=a%7Cb&active"
+        );
         assert_eq!(criteria("_summary=true"), "");
     }
 }

@@ -22,7 +22,9 @@ use crate::fhir::server::FhirServer;
 
 /// `resource_type` is `None` for a search over all types, which is refused.
 pub async fn search(server: &FhirServer, caller: &Caller, resource_type: Option<&str>, ask: Ask) -> Result<Answer> {
-    let Some(resource_type) = resource_type else { return Err(over_all_types()) };
+    let Some(resource_type) = resource_type else {
+        return Err(over_all_types());
+    };
     let search = search::parse(server, resource_type, &ask.query.0, ask.preferences.handling)?;
     let page = search::search(server, caller, &search).await?;
     page_bundle(server, &search, &page, &ask.projection).map(Answer::with_body)
@@ -59,7 +61,17 @@ pub async fn handle_form(
     let mut query = ask.query;
     query.0.extend(form.without_format().0);
     let projection = query.projection()?;
-    search(&server, &caller, Some(path.0), Ask { query, projection, ..ask }).await
+    search(
+        &server,
+        &caller,
+        Some(path.0),
+        Ask {
+            query,
+            projection,
+            ..ask
+        },
+    )
+    .await
 }
 
 /// `GET [base]?…` and `POST [base]/_search`

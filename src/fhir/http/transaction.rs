@@ -19,5 +19,7 @@ pub async fn handle(State(server): Server, caller: Caller, ask: Ask, headers: He
     }
     let bundle = body::read_json(&server, &headers, body).await?;
     body::check_type(&bundle, "Bundle")?;
-    bundle::process(&server, &caller, bundle, &ask.preferences).await.map(Answer::with_body)
+    bundle::process(&server, &caller, bundle, &ask.preferences)
+        .await
+        .map(Answer::with_body)
 }

@@ -32,11 +32,27 @@ pub async fn handle(
 ) -> Result<Answer> {
     ask.check_parameters(&[])?;
     let InstancePath { resource_type, id } = path;
-    let (if_match, if_none_match_any) = (conditions::if_match(&headers)?, conditions::if_none_match_any(&headers)?);
+    let (if_match, if_none_match_any) = (
+        conditions::if_match(&headers)?,
+        conditions::if_none_match_any(&headers)?,
+    );
     let resource = read_resource(&server, resource_type, Some(&id), &headers, body).await?;
     check_id(&resource, &id)?;
-    let target = Target::Instance { resource_type: resource_type.to_owned(), id };
-    let outcome = write(&server, &caller, Write::Update { target, resource, if_match, if_none_match_any }).await?;
+    let target = Target::Instance {
+        resource_type: resource_type.to_owned(),
+        id,
+    };
+    let outcome = write(
+        &server,
+        &caller,
+        Write::Update {
+            target,
+            resource,
+            if_match,
+            if_none_match_any,
+        },
+    )
+    .await?;
     Ok(Answer::of_write(&server, outcome, &ask.preferences))
 }
 
@@ -49,10 +65,23 @@ pub async fn handle_conditional(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer> {
-    let (if_match, if_none_match_any) = (conditions::if_match(&headers)?, conditions::if_none_match_any(&headers)?);
+    let (if_match, if_none_match_any) = (
+        conditions::if_match(&headers)?,
+        conditions::if_none_match_any(&headers)?,
+    );
     let target = criteria_target(resource_type, &ask)?;
     let resource = read_resource(&server, resource_type, None, &headers, body).await?;
-    let outcome = write(&server, &caller, Write::Update { target, resource, if_match, if_none_match_any }).await?;
+    let outcome = write(
+        &server,
+        &caller,
+        Write::Update {
+            target,
+            resource,
+            if_match,
+            if_none_match_any,
+        },
+    )
+    .await?;
     Ok(Answer::of_write(&server, outcome, &ask.preferences))
 }
 
@@ -63,21 +92,32 @@ pub async fn handle_conditional(
 pub(super) fn criteria_target(resource_type: &str, ask: &Ask) -> Result<Target> {
     let query = criteria(&ask.raw_query);
     if query.is_empty() {
-        let text = format!("Give the id of a resource ({resource_type}/[id]) or criteria ({resource_type}?name=value).");
+        let text =
+            format!("Give the id of a resource ({resource_type}/[id]) or criteria ({resource_type}?name=value).");
         return Err(FhirError::bad_request(text));
     }
-    Ok(Target::Criteria { resource_type: resource_type.to_owned(), query })
+    Ok(Target::Criteria {
+        resource_type: resource_type.to_owned(),
+        query,
+    })
 }
 
 fn check_id(resource: &Value, id: &str) -> Result<()> {
     match resource.get("id").and_then(Value::as_str) {
         Some(own) if own == id => Ok(()),
         Some(own) => {
-            let text = format!("The id in the body is '{}', the URL says '{}'.", excerpt(own), excerpt(id));
+            let text = format!(
+                "The id in the body is '{}', the URL says '{}'.",
+                excerpt(own),
+                excerpt(id)
+            );
             Err(FhirError::bad_request(text).at("id"))
         }
         None => {
-            let text = format!("The body of an update needs the id that the URL has: '{}'.", excerpt(id));
+            let text = format!(
+                "The body of an update needs the id that the URL has: '{}'.",
+                excerpt(id)
+            );
             Err(FhirError::bad_request(text).at("id"))
         }
     }

@@ -62,11 +62,17 @@ pub async fn handle(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let VersionPath { resource_type, id, version } = path;
+    let VersionPath {
+        resource_type,
+        id,
+        version,
+    } = path;
     if binary::wants_content(resource_type, query.as_deref(), &headers)? {
         let stored = version_of(&server, &caller, resource_type, &id, &version).await?;
         return binary::content(stored, &Ask::new(query.as_deref(), &headers)?);
     }
     let ask = Ask::checked(query.as_deref(), &headers)?;
-    Ok(vread(&server, &caller, resource_type, &id, &version, ask).await?.into_response())
+    Ok(vread(&server, &caller, resource_type, &id, &version, ask)
+        .await?
+        .into_response())
 }

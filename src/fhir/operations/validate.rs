@@ -70,7 +70,11 @@ enum Refusal {
 }
 
 async fn validate(server: &FhirServer, caller: &Caller, input: OperationInput) -> Result<Vec<Issue>, Refusal> {
-    let OperationInput { resource_type, id, body } = input;
+    let OperationInput {
+        resource_type,
+        id,
+        body,
+    } = input;
     let expected = resource_type.unwrap_or_default();
     let (mut resource, mut mode, mut profile) = (None, None, None);
     match body {
@@ -88,12 +92,18 @@ async fn validate(server: &FhirServer, caller: &Caller, input: OperationInput) -
     }
     if profile.is_some() {
         let error = FhirError::not_supported("This server validates against R4 itself; it knows no profiles.");
-        return Err(Refusal::Request(error.at("Parameters.parameter.where(name = 'profile')")));
+        return Err(Refusal::Request(
+            error.at("Parameters.parameter.where(name = 'profile')"),
+        ));
     }
     let resource = match (resource, id) {
         (Some(resource), _) => resource,
         (None, Some(id)) => {
-            let stored = server.store.read(caller, &expected, &id).await.map_err(Refusal::Request)?;
+            let stored = server
+                .store
+                .read(caller, &expected, &id)
+                .await
+                .map_err(Refusal::Request)?;
             match stored.filter(|stored| !stored.deleted) {
                 // A delete needs no more than that there is something to delete; what is stored was valid when it came.
                 Some(_) if mode.as_deref() == Some("delete") => return Ok(Vec::new()),
@@ -108,7 +118,9 @@ async fn validate(server: &FhirServer, caller: &Caller, input: OperationInput) -
         }
     };
     if resource["resourceType"] != expected {
-        let error = FhirError::bad_request(format!("This is the address for a {expected}; the resource is of another type."));
+        let error = FhirError::bad_request(format!(
+            "This is the address for a {expected}; the resource is of another type."
+        ));
         return Err(Refusal::Resource(error.at("resourceType")));
     }
     check_content(server, &resource).map_err(Refusal::Resource)?;
@@ -117,6 +129,8 @@ async fn validate(server: &FhirServer, caller: &Caller, input: OperationInput) -
 
 /// The value of a code, uri or string parameter; a GET sends strings only.
 fn text_of(parameter: &Value) -> Option<String> {
-    let value = ["valueCode", "valueUri", "valueString"].iter().find_map(|name| parameter[name].as_str());
+    let value = ["valueCode", "valueUri", "valueString"]
+        .iter()
+        .find_map(|name| parameter[name].as_str());
     value.map(str::to_owned)
 }

@@ -45,7 +45,10 @@ enum Action {
 #[derive(Debug, Clone)]
 enum Content {
     /// `value[x]`: `suffix` is the type with a capital first letter, as a choice element writes it.
-    Typed { suffix: String, cell: Cell },
+    Typed {
+        suffix: String,
+        cell: Cell,
+    },
     /// A backbone element has no `value[x]`: its children come as named parts.
     Parts(Vec<(String, Content)>),
     Resource(Value),
@@ -63,15 +66,23 @@ pub(super) fn parse(parameters: &Value) -> Result<Vec<Operation>> {
         _ => return Err(FhirError::malformed("This must be a list.").at("Parameters.parameter")),
     };
     if steps.len() > MAX_OPERATIONS {
-        return Err(FhirError::too_costly(format!("A patch may have at most {MAX_OPERATIONS} operations.")));
+        return Err(FhirError::too_costly(format!(
+            "A patch may have at most {MAX_OPERATIONS} operations."
+        )));
     }
     let at = |index| format!("Parameters.parameter[{index}]");
-    steps.iter().enumerate().map(|(index, step)| operation(step).map_err(|error| error.at(at(index)))).collect()
+    steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| operation(step).map_err(|error| error.at(at(index))))
+        .collect()
 }
 
 fn operation(step: &Value) -> Result<Operation> {
     if step["name"] != "operation" {
-        return Err(FhirError::bad_request("Each parameter of a FHIRPath Patch has the name 'operation'."));
+        return Err(FhirError::bad_request(
+            "Each parameter of a FHIRPath Patch has the name 'operation'.",
+        ));
     }
     let mut kind = None;
     let mut path = None;
@@ -107,9 +118,9 @@ fn operation(step: &Value) -> Result<Operation> {
             value: value.ok_or_else(|| missing("value", "value of the element's type"))?,
         },
         "delete" => Action::Delete,
-        "replace" => {
-            Action::Replace { value: value.ok_or_else(|| missing("value", "value of the element's type"))? }
-        }
+        "replace" => Action::Replace {
+            value: value.ok_or_else(|| missing("value", "value of the element's type"))?,
+        },
         "move" => Action::Move {
             source: source.ok_or_else(|| missing("source", "integer"))?,
             destination: destination.ok_or_else(|| missing("destination", "integer"))?,
@@ -129,7 +140,9 @@ fn missing(part: &str, kind: &str) -> FhirError {
 }
 
 fn position(part: &Value) -> Result<usize> {
-    let number = part["valueInteger"].as_u64().and_then(|number| usize::try_from(number).ok());
+    let number = part["valueInteger"]
+        .as_u64()
+        .and_then(|number| usize::try_from(number).ok());
     number.ok_or_else(|| {
         let name = part["name"].as_str().unwrap_or_default();
         FhirError::bad_value(format!("The part '{name}' must be a valueInteger, 0 or more."))
@@ -137,7 +150,9 @@ fn position(part: &Value) -> Result<usize> {
 }
 
 fn content(part: &Value) -> Result<Content> {
-    let members = part.as_object().ok_or_else(|| FhirError::malformed("A part must be a JSON object."))?;
+    let members = part
+        .as_object()
+        .ok_or_else(|| FhirError::malformed("A part must be a JSON object."))?;
     if let Some(parts) = part["part"].as_array() {
         return parts
             .iter()
@@ -151,13 +166,23 @@ fn content(part: &Value) -> Result<Content> {
     if let Some(resource) = members.get("resource") {
         return Ok(Content::Resource(resource.clone()));
     }
-    let suffix = members.keys().find_map(|key| key.strip_prefix('_').unwrap_or(key).strip_prefix("value"));
+    let suffix = members
+        .keys()
+        .find_map(|key| key.strip_prefix('_').unwrap_or(key).strip_prefix("value"));
     let suffix = suffix.filter(|suffix| !suffix.is_empty()).ok_or_else(|| {
-        FhirError::bad_request("A value is given as value[x], as parts (for an element without a named type) or as a resource.")
+        FhirError::bad_request(
+            "A value is given as value[x], as parts (for an element without a named type) or as a resource.",
+        )
     })?;
     let half = |name: String| members.get(&name).cloned().unwrap_or_default();
-    let cell = Cell { value: half(format!("value{suffix}")), sibling: half(format!("_value{suffix}")) };
-    Ok(Content::Typed { suffix: suffix.to_owned(), cell })
+    let cell = Cell {
+        value: half(format!("value{suffix}")),
+        sibling: half(format!("_value{suffix}")),
+    };
+    Ok(Content::Typed {
+        suffix: suffix.to_owned(),
+        cell,
+    })
 }
 
 // ---- Applying ------------------------------------------------------------------------------------------------------
@@ -170,7 +195,12 @@ pub(super) fn apply(
 ) -> Result<()> {
     let budget = PATH_BUDGET / operations.len().max(1) as u64;
     let now = DateTime::from_timestamp(now, 0).ok_or_else(|| FhirError::internal("the time is out of range"))?;
-    let mut patch = Application { resource, definitions, now, budget };
+    let mut patch = Application {
+        resource,
+        definitions,
+        now,
+        budget,
+    };
     for (index, Operation { path, action }) in operations.iter().enumerate() {
         let outcome = match action {
             Action::Add { name, value } => patch.add(path, name, value),
@@ -296,20 +326,32 @@ impl Application<'_> {
         let expression = Expression::compile(path, self.definitions)
             .map_err(|error| FhirError::bad_request(format!("'{}' is not FHIRPath: {error}.", excerpt(path))))?;
         let Some(focus) = Item::resource(self.resource, self.definitions) else {
-            return Err(FhirError::unprocessable("Only a resource of a known type can be patched."));
+            return Err(FhirError::unprocessable(
+                "Only a resource of a known type can be patched.",
+            ));
         };
-        let environment = Environment { budget: self.budget, ..Environment::new(self.now) };
+        let environment = Environment {
+            budget: self.budget,
+            ..Environment::new(self.now)
+        };
         let items = expression
             .evaluate(&focus, &environment)
             .map_err(|error| FhirError::unprocessable(format!("'{}' cannot be evaluated: {error}.", excerpt(path))))?;
         let mut targets = HashSet::new();
         for item in &items {
             let element = item.as_element().ok_or_else(|| {
-                let text = format!("'{}' computes a value; a patch needs a path to an element.", excerpt(path));
+                let text = format!(
+                    "'{}' computes a value; a patch needs a path to an element.",
+                    excerpt(path)
+                );
                 FhirError::unprocessable(text)
             })?;
             // A primitive without a value is in the resource by its id and extensions alone.
-            let half = if element.value.is_null() { element.sibling.unwrap_or(element.value) } else { element.value };
+            let half = if element.value.is_null() {
+                element.sibling.unwrap_or(element.value)
+            } else {
+                element.value
+            };
             targets.insert(std::ptr::from_ref(half));
         }
         let found = location::locate(self.resource, &targets);
@@ -325,7 +367,10 @@ impl Application<'_> {
         let mut found = self.select(path)?;
         match found.len() {
             1 => Ok(found.swap_remove(0)),
-            0 => Err(FhirError::unprocessable(format!("'{}' selects nothing in this resource.", excerpt(path)))),
+            0 => Err(FhirError::unprocessable(format!(
+                "'{}' selects nothing in this resource.",
+                excerpt(path)
+            ))),
             _ => Err(several(path)),
         }
     }
@@ -334,14 +379,22 @@ impl Application<'_> {
     /// the parent that the path names before its last dot.
     fn list(&self, path: &str) -> Result<(Vec<Step>, String)> {
         let found = self.select(path)?;
-        let Some(first) = found.first() else { return self.empty_list(path) };
+        let Some(first) = found.first() else {
+            return self.empty_list(path);
+        };
         let not_a_list = || FhirError::unprocessable(format!("'{}' does not select a list.", excerpt(path)));
         let (parent, name, index) = split(path, first)?;
         if index.is_none() {
             return Err(not_a_list());
         }
-        if found.iter().any(|steps| steps.split_last().map(|(_, list)| list) != first.split_last().map(|(_, list)| list)) {
-            return Err(FhirError::unprocessable(format!("'{}' selects items of several lists.", excerpt(path))));
+        if found
+            .iter()
+            .any(|steps| steps.split_last().map(|(_, list)| list) != first.split_last().map(|(_, list)| list))
+        {
+            return Err(FhirError::unprocessable(format!(
+                "'{}' selects items of several lists.",
+                excerpt(path)
+            )));
         }
         Ok((parent, name))
     }
@@ -362,7 +415,8 @@ impl Application<'_> {
 
     fn type_at(&self, path: &str, steps: &[Step]) -> Result<&'static TypeDefinition> {
         let found = location::type_at(self.resource, steps, self.definitions);
-        let found = found.ok_or_else(|| FhirError::unprocessable(format!("'{}' is not an element of R4.", excerpt(path))))?;
+        let found =
+            found.ok_or_else(|| FhirError::unprocessable(format!("'{}' is not an element of R4.", excerpt(path))))?;
         match found.kind {
             TypeKind::Primitive => {
                 let element = self.definitions.type_id("Element").map(|id| self.definitions.get(id));
@@ -379,13 +433,18 @@ impl Application<'_> {
 }
 
 fn several(path: &str) -> FhirError {
-    let text = format!("'{}' selects more than one element; a patch changes one at a time.", excerpt(path));
+    let text = format!(
+        "'{}' selects more than one element; a patch changes one at a time.",
+        excerpt(path)
+    );
     FhirError::unprocessable(text)
 }
 
 fn out_of_range(path: &str, part: &str, index: usize, length: usize) -> FhirError {
     let path = excerpt(path);
-    FhirError::unprocessable(format!("{part} {index} is out of range: '{path}' has {length} items, counted from 0."))
+    FhirError::unprocessable(format!(
+        "{part} {index} is out of range: '{path}' has {length} items, counted from 0."
+    ))
 }
 
 /// Parent, property and, in a list, position of the element at `steps`.
@@ -413,37 +472,69 @@ struct Property {
 fn resolve(definitions: &Definitions, parent: &TypeDefinition, name: &str, value: &Content) -> Result<Property> {
     let plain = name.strip_suffix("[x]").unwrap_or(name);
     let element = parent.elements.iter().find(|element| element.name == plain);
-    let element = element.or_else(|| parent.property(plain).map(|(element, _)| element)).ok_or_else(|| {
-        FhirError::unprocessable(format!("{} has no element '{}'.", parent.name, excerpt(name)))
-    })?;
+    let element = element
+        .or_else(|| parent.property(plain).map(|(element, _)| element))
+        .ok_or_else(|| FhirError::unprocessable(format!("{} has no element '{}'.", parent.name, excerpt(name))))?;
     if !element.is_choice {
         let (name, type_id) = (element.name.clone(), element.types[0].type_id);
-        return Ok(Property { alternatives: vec![name.clone()], name, type_id, is_array: element.is_array });
+        return Ok(Property {
+            alternatives: vec![name.clone()],
+            name,
+            type_id,
+            is_array: element.is_array,
+        });
     }
     let property = |suffix: &str| format!("{}{suffix}", element.name);
     let allowed = match value {
-        Content::Typed { suffix, .. } => parent.property(&property(suffix)).map(|(_, ty)| (property(suffix), ty.type_id)),
+        Content::Typed { suffix, .. } => parent
+            .property(&property(suffix))
+            .map(|(_, ty)| (property(suffix), ty.type_id)),
         Content::Parts(_) | Content::Resource(_) => None,
     };
     let (name, type_id) = allowed.ok_or_else(|| {
-        let types: Vec<&str> = element.types.iter().map(|ty| definitions.get(ty.type_id).name.as_str()).collect();
-        let text = format!("{}.{}[x] takes none but these types: {}.", parent.name, element.name, types.join(", "));
+        let types: Vec<&str> = element
+            .types
+            .iter()
+            .map(|ty| definitions.get(ty.type_id).name.as_str())
+            .collect();
+        let text = format!(
+            "{}.{}[x] takes none but these types: {}.",
+            parent.name,
+            element.name,
+            types.join(", ")
+        );
         FhirError::unprocessable(text)
     })?;
-    let alternatives = element.types.iter().map(|ty| property(&capitalised(&definitions.get(ty.type_id).name)));
-    Ok(Property { name, type_id, is_array: element.is_array, alternatives: alternatives.collect() })
+    let alternatives = element
+        .types
+        .iter()
+        .map(|ty| property(&capitalised(&definitions.get(ty.type_id).name)));
+    Ok(Property {
+        name,
+        type_id,
+        is_array: element.is_array,
+        alternatives: alternatives.collect(),
+    })
 }
 
 fn capitalised(name: &str) -> String {
     let mut characters = name.chars();
-    characters.next().into_iter().flat_map(char::to_uppercase).chain(characters).collect()
+    characters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .chain(characters)
+        .collect()
 }
 
 /// The JSON of `value` as an element of type `type_id`.
 fn build(definitions: &Definitions, type_id: TypeId, value: &Content) -> Result<Cell> {
     match value {
         Content::Typed { cell, .. } => Ok(cell.clone()),
-        Content::Resource(resource) => Ok(Cell { value: resource.clone(), sibling: Value::Null }),
+        Content::Resource(resource) => Ok(Cell {
+            value: resource.clone(),
+            sibling: Value::Null,
+        }),
         Content::Parts(parts) => {
             let ty = definitions.get(type_id);
             let mut object = Map::new();
@@ -461,7 +552,10 @@ fn build(definitions: &Definitions, type_id: TypeId, value: &Content) -> Result<
                     location::set(&mut object, &property.name, cell);
                 }
             }
-            Ok(Cell { value: Value::Object(object), sibling: Value::Null })
+            Ok(Cell {
+                value: Value::Object(object),
+                sibling: Value::Null,
+            })
         }
     }
 }

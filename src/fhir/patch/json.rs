@@ -15,17 +15,24 @@ const MAX_COPIED: usize = 100_000;
 /// 400 when it is not a JSON Patch, and when it holds too many operations.
 pub fn parse(document: Value) -> Result<json_patch::Patch> {
     let Value::Array(operations) = document else {
-        return Err(FhirError::bad_request("A JSON Patch is a JSON array of operations (RFC 6902)."));
+        return Err(FhirError::bad_request(
+            "A JSON Patch is a JSON array of operations (RFC 6902).",
+        ));
     };
     if operations.len() > MAX_OPERATIONS {
-        return Err(FhirError::too_costly(format!("A patch may have at most {MAX_OPERATIONS} operations.")));
+        return Err(FhirError::too_costly(format!(
+            "A patch may have at most {MAX_OPERATIONS} operations."
+        )));
     }
     operations
         .into_iter()
         .enumerate()
         .map(|(index, operation)| {
             serde_json::from_value(operation).map_err(|error| {
-                FhirError::bad_request(format!("Operation {} of the JSON Patch is malformed: {error}.", index + 1))
+                FhirError::bad_request(format!(
+                    "Operation {} of the JSON Patch is malformed: {error}.",
+                    index + 1
+                ))
             })
         })
         .collect::<Result<Vec<PatchOperation>>>()
@@ -44,7 +51,9 @@ pub fn apply(patch: &json_patch::Patch, document: &mut Value) -> Result<()> {
         {
             copied += size(source);
             if copied > MAX_COPIED {
-                return Err(FhirError::too_costly("The copy operations of the JSON Patch make too much data."));
+                return Err(FhirError::too_costly(
+                    "The copy operations of the JSON Patch make too much data.",
+                ));
             }
         }
         json_patch::patch(document, std::slice::from_ref(operation)).map_err(|error| {
@@ -85,12 +94,18 @@ mod tests {
         ] {
             assert_eq!(parse(document.clone()).unwrap_err().status, 400, "{document}");
         }
-        assert_eq!(parse(json!(vec![json!({"op": "remove", "path": "/a"}); 1001])).unwrap_err().status, 400);
+        assert_eq!(
+            parse(json!(vec![json!({"op": "remove", "path": "/a"}); 1001]))
+                .unwrap_err()
+                .status,
+            400
+        );
     }
 
     #[test]
     fn numbers_keep_their_digits() {
-        let patch = parse(serde_json::from_str(r#"[{"op": "add", "path": "/value", "value": 1.500}]"#).unwrap()).unwrap();
+        let patch =
+            parse(serde_json::from_str(r#"[{"op": "add", "path": "/value", "value": 1.500}]"#).unwrap()).unwrap();
         let mut document = json!({});
         apply(&patch, &mut document).unwrap();
         assert_eq!(document.to_string(), r#"{"value":1.500}"#);

@@ -57,14 +57,21 @@ pub(super) fn type_at<'d>(root: &Value, steps: &[Step], definitions: &'d Definit
         match step {
             Step::Property(name) => {
                 // A primitive's children are those of Element.
-                let parent = if at.kind == TypeKind::Primitive { definitions.get(definitions.type_id("Element")?) } else { at };
+                let parent = if at.kind == TypeKind::Primitive {
+                    definitions.get(definitions.type_id("Element")?)
+                } else {
+                    at
+                };
                 at = definitions.get(parent.property(name)?.1.type_id);
                 value = value.and_then(|value| value.get(name));
             }
             Step::Index(index) => value = value.and_then(|value| value.get(index)),
         }
         // A contained resource, or one in a Bundle or Parameters, says itself which type it has.
-        if let Some(name) = value.filter(|_| at.kind == TypeKind::Resource).and_then(|value| value["resourceType"].as_str()) {
+        if let Some(name) = value
+            .filter(|_| at.kind == TypeKind::Resource)
+            .and_then(|value| value["resourceType"].as_str())
+        {
             at = definitions.resource_type(name)?;
         }
     }
@@ -74,7 +81,9 @@ pub(super) fn type_at<'d>(root: &Value, steps: &[Step], definitions: &'d Definit
 /// The JSON object that holds the children of the element at `steps`. For a primitive this is its `_x` half, made
 /// when missing. `None` when the steps lead nowhere.
 pub(super) fn children_of<'v>(root: &'v mut Value, steps: &[Step]) -> Option<&'v mut Map<String, Value>> {
-    let Some((last, before)) = steps.split_last() else { return root.as_object_mut() };
+    let Some((last, before)) = steps.split_last() else {
+        return root.as_object_mut();
+    };
     // Named before the borrow: the list `x[index]`, or the single `x`.
     let (parent, name, index) = match (last, before.split_last()) {
         (Step::Property(name), _) => (before, name, None),
@@ -148,14 +157,23 @@ pub(super) fn list(parent: &Map<String, Value>, name: &str) -> Vec<Cell> {
     let length = values.len().max(siblings.len());
     let (mut values, mut siblings) = (values.into_iter(), siblings.into_iter());
     (0..length)
-        .map(|_| Cell { value: values.next().unwrap_or_default(), sibling: siblings.next().unwrap_or_default() })
+        .map(|_| Cell {
+            value: values.next().unwrap_or_default(),
+            sibling: siblings.next().unwrap_or_default(),
+        })
         .collect()
 }
 
 /// Writes the repeating element `name` of `parent`, each half only when an item has it.
 pub(super) fn set_list(parent: &mut Map<String, Value>, name: &str, cells: Vec<Cell>) {
     let (values, siblings): (Vec<Value>, Vec<Value>) = cells.into_iter().map(|cell| (cell.value, cell.sibling)).unzip();
-    let whole = |items: Vec<Value>| if items.iter().all(Value::is_null) { Value::Null } else { Value::Array(items) };
+    let whole = |items: Vec<Value>| {
+        if items.iter().all(Value::is_null) {
+            Value::Null
+        } else {
+            Value::Array(items)
+        }
+    };
     set_half(parent, name.to_owned(), whole(values));
     set_half(parent, format!("_{name}"), whole(siblings));
 }
@@ -196,9 +214,18 @@ mod tests {
     fn a_primitive_gets_its_other_half_when_needed() {
         let mut resource = json!({"birthDate": "1970-01-01", "name": [{"given": ["A", "B"]}]});
         let steps = [Step::Property("birthDate".into())];
-        children_of(&mut resource, &steps).unwrap().insert("id".into(), json!("x"));
-        let steps = [Step::Property("name".into()), Step::Index(0), Step::Property("given".into()), Step::Index(1)];
-        children_of(&mut resource, &steps).unwrap().insert("id".into(), json!("y"));
+        children_of(&mut resource, &steps)
+            .unwrap()
+            .insert("id".into(), json!("x"));
+        let steps = [
+            Step::Property("name".into()),
+            Step::Index(0),
+            Step::Property("given".into()),
+            Step::Index(1),
+        ];
+        children_of(&mut resource, &steps)
+            .unwrap()
+            .insert("id".into(), json!("y"));
         assert_eq!(
             resource,
             json!({

@@ -43,7 +43,9 @@ impl Patch {
     pub fn merge(document: Value) -> Result<Patch> {
         match document {
             Value::Object(_) => Ok(Patch::Merge(document)),
-            _ => Err(FhirError::bad_request("A JSON Merge Patch of a resource is a JSON object.")),
+            _ => Err(FhirError::bad_request(
+                "A JSON Merge Patch of a resource is a JSON object.",
+            )),
         }
     }
 
@@ -92,7 +94,9 @@ impl Patch {
         }
         drop_empty(resource);
         if identity(resource) != before {
-            return Err(FhirError::unprocessable("A patch may not change the type or the id of a resource."));
+            return Err(FhirError::unprocessable(
+                "A patch may not change the type or the id of a resource.",
+            ));
         }
         Ok(())
     }
@@ -128,7 +132,9 @@ mod tests {
     fn what_a_patch_empties_is_dropped() {
         let mut resource = json!({"resourceType": "Patient", "id": "p", "name": [{"given": ["A"]}]});
         let patch = Patch::json(json!([{"op": "remove", "path": "/name/0/given/0"}])).unwrap();
-        patch.apply(&mut resource, Definitions::r4(), Timestamp::UNIX_EPOCH).unwrap();
+        patch
+            .apply(&mut resource, Definitions::r4(), Timestamp::UNIX_EPOCH)
+            .unwrap();
         assert_eq!(resource, json!({"resourceType": "Patient", "id": "p"}));
     }
 
@@ -136,7 +142,9 @@ mod tests {
     fn merge_patch_sets_and_removes() {
         let mut resource = json!({"resourceType": "Patient", "id": "p", "active": true, "gender": "male"});
         let patch = Patch::merge(json!({"active": null, "birthDate": "1970-01-01"})).unwrap();
-        patch.apply(&mut resource, Definitions::r4(), Timestamp::UNIX_EPOCH).unwrap();
+        patch
+            .apply(&mut resource, Definitions::r4(), Timestamp::UNIX_EPOCH)
+            .unwrap();
         assert_eq!(
             resource,
             json!({"resourceType": "Patient", "id": "p", "gender": "male", "birthDate": "1970-01-01"})
@@ -153,7 +161,10 @@ mod tests {
             Patch::merge(json!({"resourceType": "Group"})),
         ] {
             let mut resource = json!({"resourceType": "Patient", "id": "p"});
-            let error = patch.unwrap().apply(&mut resource, Definitions::r4(), Timestamp::UNIX_EPOCH).unwrap_err();
+            let error = patch
+                .unwrap()
+                .apply(&mut resource, Definitions::r4(), Timestamp::UNIX_EPOCH)
+                .unwrap_err();
             assert_eq!(error.status, 422);
         }
     }

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::parse::{SortBy, Search};
+use super::parse::{Search, SortBy};
 use crate::fhir::error::FhirError;
 
 const DIGEST: usize = 8;
@@ -40,7 +40,9 @@ impl Cursor {
             cursor.values.len() == search.sort.len() && cursor.digest == digest(search, &cursor.values, cursor.rid)
         });
         cursor.ok_or_else(|| {
-            FhirError::bad_value("This page link was altered or belongs to another search. Follow links as they are given.")
+            FhirError::bad_value(
+                "This page link was altered or belongs to another search. Follow links as they are given.",
+            )
         })
     }
 
@@ -52,10 +54,18 @@ impl Cursor {
         while let Some((&present, tail)) = rest.split_first() {
             let (length, tail) = tail.split_first_chunk::<4>()?;
             let (value, tail) = tail.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-            values.push(if present == 1 { Some(String::from_utf8(value.to_vec()).ok()?) } else { None });
+            values.push(if present == 1 {
+                Some(String::from_utf8(value.to_vec()).ok()?)
+            } else {
+                None
+            });
             rest = tail;
         }
-        Some(Cursor { values, rid: i64::from_be_bytes(*rid), digest: *digest })
+        Some(Cursor {
+            values,
+            rid: i64::from_be_bytes(*rid),
+            digest: *digest,
+        })
     }
 }
 
@@ -89,7 +99,10 @@ fn digest(search: &Search, values: &[Option<String>], rid: i64) -> [u8; DIGEST] 
 
 /// What may change from page to page without changing what is found.
 fn is_presentation(name: &str) -> bool {
-    matches!(name, "_count" | "_total" | "_summary" | "_elements" | "_format" | "_pretty" | "_include" | "_revinclude")
+    matches!(
+        name,
+        "_count" | "_total" | "_summary" | "_elements" | "_format" | "_pretty" | "_include" | "_revinclude"
+    )
 }
 
 impl fmt::Display for Cursor {
@@ -104,8 +117,14 @@ impl fmt::Display for Cursor {
 pub(super) fn cast(by: SortBy) -> &'static str {
     use super::registry::Family;
     match by {
-        SortBy::LastUpdated | SortBy::Parameter { family: Family::Date, .. } => "::text::timestamptz",
-        SortBy::Parameter { family: Family::Quantity, .. } => "::text::numeric",
+        SortBy::LastUpdated
+        | SortBy::Parameter {
+            family: Family::Date, ..
+        } => "::text::timestamptz",
+        SortBy::Parameter {
+            family: Family::Quantity,
+            ..
+        } => "::text::numeric",
         SortBy::Id | SortBy::Parameter { .. } => "::text",
     }
 }

@@ -33,7 +33,9 @@ impl SearchRegistry {
     /// 500 when a search parameter of the type cannot be compiled.
     pub fn rows<'v>(&self, resource_type: &str, resource: &'v Value) -> Result<ResourceRows<'v>, FhirError> {
         let mut rows = ResourceRows::default();
-        let Some(plan) = self.plan(resource_type)? else { return Ok(rows) };
+        let Some(plan) = self.plan(resource_type)? else {
+            return Ok(rows);
+        };
         let locator = self.locator();
         plan.walk(resource, &mut |key, found| {
             let type_name = self.definitions().get(found.type_id).name.as_str();
@@ -70,7 +72,10 @@ impl<'v> ResourceRows<'v> {
     /// The rows that are here and not in `other`.
     pub fn without(&self, other: &ResourceRows<'v>) -> ResourceRows<'v> {
         fn without<T: Ord + Clone>(rows: &[T], others: &[T]) -> Vec<T> {
-            rows.iter().filter(|row| others.binary_search(row).is_err()).cloned().collect()
+            rows.iter()
+                .filter(|row| others.binary_search(row).is_err())
+                .cloned()
+                .collect()
         }
         ResourceRows {
             token: without(&self.token, &other.token),

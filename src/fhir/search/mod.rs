@@ -80,8 +80,13 @@ pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<
 }
 
 async fn run(store: &Store, connection: &mut PgConnection, search: &Search) -> Result<SearchPage, FhirError> {
-    let mut page =
-        SearchPage { matches: Vec::new(), included: Vec::new(), next: None, total: None, warnings: Vec::new() };
+    let mut page = SearchPage {
+        matches: Vec::new(),
+        included: Vec::new(),
+        next: None,
+        total: None,
+        warnings: Vec::new(),
+    };
     let numbers = Numbers::look_up(store, connection, [search], true).await?;
     let Some(plan) = Plan::new(search, &numbers) else {
         page.total = Some(0);
@@ -100,8 +105,14 @@ async fn run(store: &Store, connection: &mut PgConnection, search: &Search) -> R
     };
     if !search.includes.is_empty() && !page.matches.is_empty() {
         let rids: Vec<i64> = page.matches.iter().map(|resource| resource.rid).collect();
-        let rows = plan::included(&search.includes, &rids).query()?.fetch_all(connection).await?;
-        page.included = rows.iter().map(|row| store.resource_of(row)).collect::<Result<_, _>>()?;
+        let rows = plan::included(&search.includes, &rids)
+            .query()?
+            .fetch_all(connection)
+            .await?;
+        page.included = rows
+            .iter()
+            .map(|row| store.resource_of(row))
+            .collect::<Result<_, _>>()?;
         let most = usize::try_from(MAX_INCLUDED).unwrap_or(usize::MAX);
         if page.included.len() > most {
             page.included.truncate(most);
@@ -125,7 +136,11 @@ async fn matches_of(
     let after = search.cursor.as_ref();
     let mut found: Vec<(StoredResource, Vec<Option<String>>)> = Vec::new();
     if search.sort.is_empty() {
-        let rows = plan.newest_first(after.map(|cursor| cursor.rid), limit).query()?.fetch_all(connection).await?;
+        let rows = plan
+            .newest_first(after.map(|cursor| cursor.rid), limit)
+            .query()?
+            .fetch_all(connection)
+            .await?;
         for row in &rows {
             found.push((store.resource_of(row)?, Vec::new()));
         }
@@ -133,7 +148,11 @@ async fn matches_of(
         let lacking = |cursor: &Cursor| cursor.values.first().is_some_and(Option::is_none);
         let among_lacking = after.is_some_and(lacking);
         if !among_lacking {
-            let rows = plan.sorted(after, false, limit).query()?.fetch_all(&mut *connection).await?;
+            let rows = plan
+                .sorted(after, false, limit)
+                .query()?
+                .fetch_all(&mut *connection)
+                .await?;
             for row in &rows {
                 found.push((store.resource_of(row)?, sort_values(row, search.sort.len())?));
             }
@@ -161,7 +180,9 @@ async fn matches_of(
 /// The sort values that follow the columns of a resource.
 fn sort_values(row: &sqlx::postgres::PgRow, count: usize) -> Result<Vec<Option<String>>, FhirError> {
     let first = row.len() - count;
-    Ok((first..row.len()).map(|column| row.try_get(column)).collect::<Result<_, _>>()?)
+    Ok((first..row.len())
+        .map(|column| row.try_get(column))
+        .collect::<Result<_, _>>()?)
 }
 
 async fn count(connection: &mut PgConnection, plan: &Plan<'_>, limit: Option<i64>) -> Result<u64, FhirError> {
@@ -176,7 +197,10 @@ async fn estimate(connection: &mut PgConnection, plan: &Plan<'_>) -> Result<u64,
     }
     let row = plan.estimate().query()?.fetch_one(connection).await?;
     let explained: Value = row.try_get(0)?;
-    let rows = explained.pointer("/0/Plan/Plan Rows").and_then(Value::as_u64).unwrap_or(exact);
+    let rows = explained
+        .pointer("/0/Plan/Plan Rows")
+        .and_then(Value::as_u64)
+        .unwrap_or(exact);
     Ok(rows.max(exact))
 }
 
@@ -199,9 +223,14 @@ pub async fn matches_all(
     }
     let mut found = vec![Vec::new(); criteria.len()];
     let everything = |error: FhirError| (None, error);
-    let numbers = Numbers::look_up(&server.store, connection, &searches, false).await.map_err(everything)?;
-    let plans: Vec<_> =
-        searches.iter().enumerate().filter_map(|(n, search)| Some((n, Plan::new(search, &numbers)?))).collect();
+    let numbers = Numbers::look_up(&server.store, connection, &searches, false)
+        .await
+        .map_err(everything)?;
+    let plans: Vec<_> = searches
+        .iter()
+        .enumerate()
+        .filter_map(|(n, search)| Some((n, Plan::new(search, &numbers)?)))
+        .collect();
     for chunk in plans.chunks(CRITERIA_PER_STATEMENT) {
         let mut sql = sql::Sql::default();
         for (position, (n, plan)) in chunk.iter().enumerate() {
@@ -209,8 +238,14 @@ pub async fn matches_all(
             plan.any(&mut sql, i32::try_from(*n).unwrap_or(i32::MAX), 2);
         }
         // A statement of many criteria hardly comes twice; it would only push others out of the cache.
-        let query = sql.query().map_err(|error| everything(error.into()))?.persistent(chunk.len() == 1);
-        let rows = query.fetch_all(&mut *connection).await.map_err(|error| everything(error.into()))?;
+        let query = sql
+            .query()
+            .map_err(|error| everything(error.into()))?
+            .persistent(chunk.len() == 1);
+        let rows = query
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(|error| everything(error.into()))?;
         for row in &rows {
             let read = || Ok::<_, sqlx::Error>((row.try_get::<i32, _>(0)?, row.try_get(1)?, row.try_get(2)?));
             let (n, rid, id): (i32, i64, String) = read().map_err(|error| everything(error.into()))?;
@@ -224,7 +259,9 @@ pub async fn matches_all(
 fn condition(server: &FhirServer, resource_type: &str, query: &str) -> Result<Search, FhirError> {
     let search = parse(server, resource_type, &Query::parse(query)?.0, Handling::Strict)?;
     if search.criteria.is_empty() {
-        return Err(FhirError::bad_request("A conditional interaction needs at least one search criterion."));
+        return Err(FhirError::bad_request(
+            "A conditional interaction needs at least one search criterion.",
+        ));
     }
     Ok(search)
 }

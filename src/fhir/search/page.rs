@@ -14,8 +14,15 @@ use crate::fhir::server::FhirServer;
 use crate::fhir::summary::Projection;
 
 /// What a query value needs encoded; what searches are full of stays readable.
-const QUERY: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/').remove(b',').remove(b'*');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'/')
+    .remove(b',')
+    .remove(b'*');
 
 /// The Bundle of `page`, of which each resource is answered in the part that `projection` names.
 ///
@@ -54,7 +61,11 @@ pub fn page_bundle(
     let issues: Vec<_> = search.warnings.iter().chain(&page.warnings).cloned().collect();
     if !issues.is_empty() {
         separate(&mut bundle);
-        let _ = write!(bundle, r#""resource":{},"search":{{"mode":"outcome"}}}}"#, operation_outcome(&issues));
+        let _ = write!(
+            bundle,
+            r#""resource":{},"search":{{"mode":"outcome"}}}}"#,
+            operation_outcome(&issues)
+        );
     }
     bundle.push_str(if first { "}" } else { "]}" });
     Ok(bundle)
@@ -69,7 +80,11 @@ fn entry(
     projection: &Projection,
     server: &FhirServer,
 ) -> Result<(), FhirError> {
-    let _ = write!(bundle, r#""fullUrl":"{base}/{}/{}","resource":"#, resource.resource_type, resource.id);
+    let _ = write!(
+        bundle,
+        r#""fullUrl":"{base}/{}/{}","resource":"#,
+        resource.resource_type, resource.id
+    );
     if projection.is_whole() {
         bundle.push_str(&resource.json);
     } else {
@@ -84,7 +99,12 @@ fn links(bundle: &mut String, server: &FhirServer, search: &Search, page: &Searc
     let mut first = format!("{}/{}", server.settings.base_url, search.resource_type);
     for (n, (name, value)) in search.honoured.iter().enumerate() {
         first.push(if n == 0 { '?' } else { '&' });
-        let _ = write!(first, "{}={}", utf8_percent_encode(name, QUERY), utf8_percent_encode(value, QUERY));
+        let _ = write!(
+            first,
+            "{}={}",
+            utf8_percent_encode(name, QUERY),
+            utf8_percent_encode(value, QUERY)
+        );
     }
     let separator = if search.honoured.is_empty() { '?' } else { '&' };
     let at = |cursor: &super::Cursor| format!("{first}{separator}{CURSOR}={cursor}");

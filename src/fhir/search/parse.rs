@@ -49,7 +49,9 @@ pub struct Search {
 impl Search {
     /// Whether resources can lack the first sort key.
     pub(super) fn first_key_may_lack(&self) -> bool {
-        self.sort.first().is_some_and(|key| matches!(key.by, SortBy::Parameter { .. }))
+        self.sort
+            .first()
+            .is_some_and(|key| matches!(key.by, SortBy::Parameter { .. }))
     }
 }
 
@@ -61,7 +63,11 @@ pub(super) enum Criterion {
     /// `_lastUpdated`
     LastUpdated(Vec<date::Match>),
     /// Some index row, or with `negated` none.
-    Rows { param: i16, matches: Matches, negated: bool },
+    Rows {
+        param: i16,
+        matches: Matches,
+        negated: bool,
+    },
 }
 
 /// What an index row must be.
@@ -142,7 +148,9 @@ pub fn parse(
         return Err(FhirError::unknown_type(resource_type));
     };
     if pairs.len() > MAX_PARAMETERS {
-        return Err(FhirError::too_costly(format!("A search may have at most {MAX_PARAMETERS} parameters.")));
+        return Err(FhirError::too_costly(format!(
+            "A search may have at most {MAX_PARAMETERS} parameters."
+        )));
     }
     let search = Search {
         resource_type,
@@ -156,9 +164,17 @@ pub fn parse(
         warnings: Vec::new(),
         honoured: Vec::new(),
     };
-    let mut reader = Reader { server, handling, now: server.clock.now(), search, cursor: None };
+    let mut reader = Reader {
+        server,
+        handling,
+        now: server.clock.now(),
+        search,
+        cursor: None,
+    };
     for (name, value) in pairs {
-        reader.pair(name, value).map_err(|error| error.at(format!("http.{}", excerpt(name))))?;
+        reader
+            .pair(name, value)
+            .map_err(|error| error.at(format!("http.{}", excerpt(name))))?;
     }
     reader.finish()
 }
@@ -237,7 +253,12 @@ impl Reader<'_> {
         }
         let count = value.parse().unwrap_or(u32::MAX).min(self.server.settings.max_count);
         // `_summary=count` has the last word.
-        if !self.search.honoured.iter().any(|(name, value)| name == "_summary" && value == "count") {
+        if !self
+            .search
+            .honoured
+            .iter()
+            .any(|(name, value)| name == "_summary" && value == "count")
+        {
             self.search.count = count;
         }
         Ok(())
@@ -261,15 +282,23 @@ impl Reader<'_> {
                 "_id" => SortBy::Id,
                 "_lastUpdated" => SortBy::LastUpdated,
                 code => match self.registry().parameter(self.search.resource_type, code) {
-                    Some(parameter) if parameter.family != Family::Reference => {
-                        SortBy::Parameter { param: parameter.id, family: parameter.family }
-                    }
+                    Some(parameter) if parameter.family != Family::Reference => SortBy::Parameter {
+                        param: parameter.id,
+                        family: parameter.family,
+                    },
                     Some(_) => {
-                        let text = format!("{} cannot be sorted by the reference parameter {code}.", self.search.resource_type);
+                        let text = format!(
+                            "{} cannot be sorted by the reference parameter {code}.",
+                            self.search.resource_type
+                        );
                         return Err(Refusal::Unknown(text));
                     }
                     None => {
-                        let text = format!("{} has no parameter '{}' to sort by.", self.search.resource_type, excerpt(code));
+                        let text = format!(
+                            "{} has no parameter '{}' to sort by.",
+                            self.search.resource_type,
+                            excerpt(code)
+                        );
                         return Err(Refusal::Unknown(text));
                     }
                 },
@@ -305,7 +334,9 @@ impl Reader<'_> {
             return Err(FhirError::bad_value(format!("'{}' is no resource type of R4.", excerpt(source))).into());
         }
         if !reverse && source != here {
-            return Err(Refusal::Unknown(format!("Only what {here} refers to can be included here, not what {source} does.")));
+            return Err(Refusal::Unknown(format!(
+                "Only what {here} refers to can be included here, not what {source} does."
+            )));
         }
         let references: Vec<&Parameter> = registry
             .parameters(source)
@@ -318,29 +349,42 @@ impl Reader<'_> {
         let target = match target {
             None => None,
             Some(name) if reverse && name != here => {
-                return Err(FhirError::bad_value(format!("This search yields {here}, not '{}'.", excerpt(name))).into());
+                return Err(
+                    FhirError::bad_value(format!("This search yields {here}, not '{}'.", excerpt(name))).into(),
+                );
             }
             // What is found has the target type already.
             Some(_) if reverse => None,
             Some(name) => match types.id(name) {
                 Some(id) => Some(id),
-                None => return Err(FhirError::bad_value(format!("'{}' is no resource type of R4.", excerpt(name))).into()),
+                None => {
+                    return Err(FhirError::bad_value(format!("'{}' is no resource type of R4.", excerpt(name))).into());
+                }
             },
         };
         let params = references.iter().map(|parameter| parameter.id).collect();
-        self.search.includes.push(Include { params, reverse, target });
+        self.search.includes.push(Include {
+            params,
+            reverse,
+            target,
+        });
         Ok(())
     }
 
     fn criterion(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
         let here = self.search.resource_type;
-        let (code, modifier) = name.split_once(':').map_or((name, None), |(code, modifier)| (code, Some(modifier)));
+        let (code, modifier) = name
+            .split_once(':')
+            .map_or((name, None), |(code, modifier)| (code, Some(modifier)));
         if name.contains('.') || code == "_has" {
             return Err(Refusal::Unknown("Chained parameters are not supported.".to_owned()));
         }
         let values = split(value, ',');
         if value.is_empty() {
-            return Err(Refusal::Unknown(format!("The parameter '{}' has no value.", excerpt(name))));
+            return Err(Refusal::Unknown(format!(
+                "The parameter '{}' has no value.",
+                excerpt(name)
+            )));
         }
         if values.len() > MAX_VALUES {
             return Err(FhirError::too_costly(format!("A parameter may have at most {MAX_VALUES} values.")).into());
@@ -351,7 +395,10 @@ impl Reader<'_> {
             "_lastUpdated" => return Err(inapplicable(code, modifier.unwrap_or_default(), &[]).into()),
             code => {
                 let Some(parameter) = self.registry().parameter(here, code) else {
-                    let text = format!("{here} has no search parameter '{}' that this server knows.", excerpt(code));
+                    let text = format!(
+                        "{here} has no search parameter '{}' that this server knows.",
+                        excerpt(code)
+                    );
                     return Err(Refusal::Unknown(text));
                 };
                 self.rows(parameter, modifier, &values)?
@@ -368,7 +415,10 @@ impl Reader<'_> {
             Some(other) => return Err(inapplicable("_id", other, &["not"])),
         };
         // What is no id is the id of nothing.
-        Ok(Criterion::Ids { ids: values.iter().map(|value| unescape(value).into_owned()).collect(), negated })
+        Ok(Criterion::Ids {
+            ids: values.iter().map(|value| unescape(value).into_owned()).collect(),
+            negated,
+        })
     }
 
     fn dates(&self, values: &[&str]) -> Result<Vec<date::Match>, FhirError> {
@@ -377,7 +427,13 @@ impl Reader<'_> {
 
     fn rows(&self, parameter: &Parameter, modifier: Option<&str>, values: &[&str]) -> Result<Criterion, FhirError> {
         let family = parameter.family;
-        let criterion = |matches, negated| Ok(Criterion::Rows { param: parameter.id, matches, negated });
+        let criterion = |matches, negated| {
+            Ok(Criterion::Rows {
+                param: parameter.id,
+                matches,
+                negated,
+            })
+        };
         if modifier == Some("missing") {
             return match values {
                 ["true"] => criterion(Matches::Any(family), true),
@@ -396,25 +452,36 @@ impl Reader<'_> {
                 let matches = each(values, |value| token::parse(value, token::Case::Exact, |_| false))?;
                 criterion(Matches::Token(matches), false)
             }
-            (Family::Reference, None) => {
-                criterion(Matches::Reference(self.references(values, &parameter.definition.targets)?), false)
-            }
+            (Family::Reference, None) => criterion(
+                Matches::Reference(self.references(values, &parameter.definition.targets)?),
+                false,
+            ),
             (Family::Reference, Some(target)) if parameter.definition.targets.iter().any(|known| known == target) => {
-                criterion(Matches::Reference(self.references(values, &[target.to_owned()])?), false)
+                criterion(
+                    Matches::Reference(self.references(values, &[target.to_owned()])?),
+                    false,
+                )
             }
-            (Family::String, None) => {
-                criterion(Matches::String(each(values, |value| string::parse(value, string::Mode::Starts))?), false)
-            }
-            (Family::String, Some("exact")) => {
-                criterion(Matches::String(each(values, |value| string::parse(value, string::Mode::Exact))?), false)
-            }
-            (Family::String, Some("contains")) => {
-                criterion(Matches::String(each(values, |value| string::parse(value, string::Mode::Contains))?), false)
-            }
+            (Family::String, None) => criterion(
+                Matches::String(each(values, |value| string::parse(value, string::Mode::Starts))?),
+                false,
+            ),
+            (Family::String, Some("exact")) => criterion(
+                Matches::String(each(values, |value| string::parse(value, string::Mode::Exact))?),
+                false,
+            ),
+            (Family::String, Some("contains")) => criterion(
+                Matches::String(each(values, |value| string::parse(value, string::Mode::Contains))?),
+                false,
+            ),
             (Family::Date, None) => criterion(Matches::Date(self.dates(values)?), false),
             (Family::Quantity, None) => {
                 let is_number = parameter.definition.kind == SearchParameterType::Number;
-                let parse = if is_number { quantity::parse_number } else { quantity::parse };
+                let parse = if is_number {
+                    quantity::parse_number
+                } else {
+                    quantity::parse
+                };
                 criterion(Matches::Quantity(each(values, parse)?), false)
             }
             (Family::Uri, None) => criterion(Matches::Uri(each(values, uri::parse)?), false),
@@ -461,6 +528,9 @@ fn inapplicable(code: &str, modifier: &str, applicable: &[&str]) -> FhirError {
         [] => "it takes none".to_owned(),
         names => format!("it takes :{}", names.join(", :")),
     };
-    let text = format!("The modifier ':{}' does not apply to {code}; {list}.", excerpt(modifier));
+    let text = format!(
+        "The modifier ':{}' does not apply to {code}; {list}.",
+        excerpt(modifier)
+    );
     FhirError::not_supported(text)
 }

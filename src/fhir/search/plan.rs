@@ -46,17 +46,34 @@ impl Numbers {
         for search in searches {
             for criterion in &search.criteria {
                 match criterion {
-                    Criterion::Rows { matches: Matches::Token(tokens), .. } => systems.extend(token::systems(tokens)),
-                    Criterion::Rows { matches: Matches::Quantity(quantities), .. } => {
+                    Criterion::Rows {
+                        matches: Matches::Token(tokens),
+                        ..
+                    } => systems.extend(token::systems(tokens)),
+                    Criterion::Rows {
+                        matches: Matches::Quantity(quantities),
+                        ..
+                    } => {
                         systems.extend(quantity::systems(quantities));
                     }
-                    Criterion::Rows { matches: Matches::Reference(references), .. } => {
+                    Criterion::Rows {
+                        matches: Matches::Reference(references),
+                        ..
+                    } => {
                         targets.extend(reference::targets(references));
                     }
                     _ => {}
                 }
             }
-            if search.sort.iter().any(|key| matches!(key.by, SortBy::Parameter { family: Family::Quantity, .. })) {
+            if search.sort.iter().any(|key| {
+                matches!(
+                    key.by,
+                    SortBy::Parameter {
+                        family: Family::Quantity,
+                        ..
+                    }
+                )
+            }) {
                 systems.push(quantity::CANONICAL);
             }
         }
@@ -86,9 +103,20 @@ pub(super) struct Plan<'s> {
 impl<'s> Plan<'s> {
     /// `None` when nothing can match: a criterion names only what was never stored.
     pub(super) fn new(search: &'s Search, numbers: &'s Numbers) -> Option<Plan<'s>> {
-        let mut plan = Plan { search, numbers, positive: Vec::new(), negative: Vec::new(), columns: Vec::new() };
+        let mut plan = Plan {
+            search,
+            numbers,
+            positive: Vec::new(),
+            negative: Vec::new(),
+            columns: Vec::new(),
+        };
         for criterion in &search.criteria {
-            let Criterion::Rows { param, matches, negated } = criterion else {
+            let Criterion::Rows {
+                param,
+                matches,
+                negated,
+            } = criterion
+            else {
                 plan.columns.push(criterion);
                 continue;
             };
@@ -101,7 +129,11 @@ impl<'s> Plan<'s> {
                 Matches::Quantity(quantities) => quantity::branches(quantities, &numbers.systems),
                 Matches::Uri(uris) => uri::branches(uris),
             };
-            let condition = Condition { param: *param, family: matches.family(), branches };
+            let condition = Condition {
+                param: *param,
+                family: matches.family(),
+                branches,
+            };
             match (negated, condition.branches.is_empty()) {
                 (false, false) => plan.positive.push(condition),
                 (false, true) => return None,
@@ -127,7 +159,9 @@ impl<'s> Plan<'s> {
     pub(super) fn any(&self, sql: &mut Sql, number: i32, limit: i64) {
         sql.push("(SELECT ").bind(number).push("::int, r.rid, r.id FROM (");
         self.matching(sql, None, None);
-        sql.push(" LIMIT ").bind(limit).push(") m JOIN resource r ON r.rid = m.rid)");
+        sql.push(" LIMIT ")
+            .bind(limit)
+            .push(") m JOIN resource r ON r.rid = m.rid)");
     }
 
     /// How many match, counted up to `limit` if there is one.
@@ -164,14 +198,20 @@ impl<'s> Plan<'s> {
         let resource = needs_resource.then(|| sql.new_alias());
         let anchor = resource.or(tables.first().copied()).unwrap_or_else(|| sql.new_alias());
 
-        sql.push(if tables.is_empty() { "SELECT " } else { "SELECT DISTINCT " }).column(anchor, ".rid FROM ");
+        sql.push(if tables.is_empty() {
+            "SELECT "
+        } else {
+            "SELECT DISTINCT "
+        })
+        .column(anchor, ".rid FROM ");
         for (n, (condition, table)) in self.positive.iter().zip(&tables).enumerate() {
             sql.push(if n == 0 { "(" } else { ", (" });
             condition.write_rids(sql, after, scans);
             sql.push(") ").alias(*table);
         }
         if let Some(resource) = resource {
-            sql.push(if tables.is_empty() { "resource " } else { ", resource " }).alias(resource);
+            sql.push(if tables.is_empty() { "resource " } else { ", resource " })
+                .alias(resource);
         }
         sql.push(" WHERE true");
         for table in tables.into_iter().filter(|table| *table != anchor) {
@@ -203,16 +243,36 @@ impl<'s> Plan<'s> {
         } else if let SortBy::Parameter { family, .. } = first.by {
             keys.next();
             let column = value_column(family);
-            values.push(Value { table: driver, column, key: first, nullable: false });
+            values.push(Value {
+                table: driver,
+                column,
+                key: first,
+                nullable: false,
+            });
         }
         let on_resource = values.is_empty();
         // Further keys: columns of the resource, or the first value of the resource in the order asked for.
         let resource = if on_resource { driver } else { sql.new_alias() };
         for &key in keys {
             values.push(match key.by {
-                SortBy::Id => Value { table: resource, column: ".id", key, nullable: false },
-                SortBy::LastUpdated => Value { table: resource, column: ".last_updated", key, nullable: false },
-                SortBy::Parameter { .. } => Value { table: sql.new_alias(), column: ".value", key, nullable: true },
+                SortBy::Id => Value {
+                    table: resource,
+                    column: ".id",
+                    key,
+                    nullable: false,
+                },
+                SortBy::LastUpdated => Value {
+                    table: resource,
+                    column: ".last_updated",
+                    key,
+                    nullable: false,
+                },
+                SortBy::Parameter { .. } => Value {
+                    table: sql.new_alias(),
+                    column: ".value",
+                    key,
+                    nullable: true,
+                },
             });
         }
         let names: Vec<Alias> = values.iter().map(|_| sql.new_alias()).collect();
@@ -223,7 +283,10 @@ impl<'s> Plan<'s> {
         }
         sql.push(" FROM (SELECT ").column(driver, ".rid");
         for (value, name) in values.iter().zip(&names) {
-            sql.push(", ").column(value.table, value.column).push(" AS ").alias(*name);
+            sql.push(", ")
+                .column(value.table, value.column)
+                .push(" AS ")
+                .alias(*name);
         }
         self.write_tables(&mut sql, driver, resource, &values);
         self.write_driver_condition(&mut sql, driver, first, on_resource, lacking_first);
@@ -236,7 +299,10 @@ impl<'s> Plan<'s> {
             self.write_columns(&mut sql, driver);
         } else if !self.columns.is_empty() {
             let held = sql.new_alias();
-            sql.push(" AND EXISTS (SELECT FROM resource ").alias(held).push(" WHERE ").column(held, ".rid = ");
+            sql.push(" AND EXISTS (SELECT FROM resource ")
+                .alias(held)
+                .push(" WHERE ")
+                .column(held, ".rid = ");
             sql.column(driver, ".rid");
             self.write_columns(&mut sql, held);
             sql.push(")");
@@ -252,7 +318,9 @@ impl<'s> Plan<'s> {
             sql.column(value.table, value.column).push(direction(value));
         }
         sql.column(driver, ".rid").push(if descending { " DESC" } else { "" });
-        sql.push(" LIMIT ").bind(limit).push(") m JOIN resource r ON r.rid = m.rid ORDER BY ");
+        sql.push(" LIMIT ")
+            .bind(limit)
+            .push(") m JOIN resource r ON r.rid = m.rid ORDER BY ");
         for (value, name) in values.iter().zip(&names) {
             sql.push("m.").alias(*name).push(direction(value));
         }
@@ -264,7 +332,15 @@ impl<'s> Plan<'s> {
     fn write_tables(&self, sql: &mut Sql, driver: Alias, resource: Alias, values: &[Value]) {
         sql.push(" FROM ");
         match values.first() {
-            Some(Value { key: SortKey { by: SortBy::Parameter { family, .. }, .. }, table, .. }) if *table == driver => {
+            Some(Value {
+                key:
+                    SortKey {
+                        by: SortBy::Parameter { family, .. },
+                        ..
+                    },
+                table,
+                ..
+            }) if *table == driver => {
                 sql.push(family.table()).alias(driver);
             }
             _ => {
@@ -272,17 +348,31 @@ impl<'s> Plan<'s> {
             }
         }
         for value in values.iter().filter(|value| value.table != driver) {
-            let SortBy::Parameter { param, family } = value.key.by else { continue };
+            let SortBy::Parameter { param, family } = value.key.by else {
+                continue;
+            };
             let inner = sql.new_alias();
-            sql.push(" CROSS JOIN LATERAL (SELECT ").push(if value.key.descending { "max(" } else { "min(" });
-            sql.column(inner, value_column(family)).push(") AS value FROM").push(family.table()).alias(inner);
-            sql.push(" WHERE ").column(inner, ".param = ").bind(param).push(" AND ").column(inner, ".rid = ");
+            sql.push(" CROSS JOIN LATERAL (SELECT ")
+                .push(if value.key.descending { "max(" } else { "min(" });
+            sql.column(inner, value_column(family))
+                .push(") AS value FROM")
+                .push(family.table())
+                .alias(inner);
+            sql.push(" WHERE ")
+                .column(inner, ".param = ")
+                .bind(param)
+                .push(" AND ")
+                .column(inner, ".rid = ");
             sql.column(driver, ".rid");
             self.write_as_written(sql, inner, family);
             sql.push(") ").alias(value.table);
         }
         if resource != driver && values.iter().any(|value| value.table == resource) {
-            sql.push(" JOIN resource ").alias(resource).push(" ON ").column(resource, ".rid = ").column(driver, ".rid");
+            sql.push(" JOIN resource ")
+                .alias(resource)
+                .push(" ON ")
+                .column(resource, ".rid = ")
+                .column(driver, ".rid");
         }
     }
 
@@ -292,19 +382,35 @@ impl<'s> Plan<'s> {
         if on_resource {
             self.write_live(sql, driver);
         }
-        let SortBy::Parameter { param, family } = first.by else { return };
+        let SortBy::Parameter { param, family } = first.by else {
+            return;
+        };
         let other = sql.new_alias();
         if on_resource {
             debug_assert!(lacking, "a key with rows drives, unless its lack is asked for");
-            sql.push(" AND NOT EXISTS (SELECT FROM").push(family.table()).alias(other).push(" WHERE ");
-            sql.column(other, ".param = ").bind(param).push(" AND ").column(other, ".rid = ").column(driver, ".rid");
+            sql.push(" AND NOT EXISTS (SELECT FROM")
+                .push(family.table())
+                .alias(other)
+                .push(" WHERE ");
+            sql.column(other, ".param = ")
+                .bind(param)
+                .push(" AND ")
+                .column(other, ".rid = ")
+                .column(driver, ".rid");
             sql.push(")");
             return;
         }
         sql.push(" AND ").column(driver, ".param = ").bind(param);
         self.write_as_written(sql, driver, family);
-        sql.push(" AND NOT EXISTS (SELECT FROM").push(family.table()).alias(other).push(" WHERE ");
-        sql.column(other, ".param = ").bind(param).push(" AND ").column(other, ".rid = ").column(driver, ".rid");
+        sql.push(" AND NOT EXISTS (SELECT FROM")
+            .push(family.table())
+            .alias(other)
+            .push(" WHERE ");
+        sql.column(other, ".param = ")
+            .bind(param)
+            .push(" AND ")
+            .column(other, ".rid = ")
+            .column(driver, ".rid");
         self.write_as_written(sql, other, family);
         sql.push(" AND ");
         write_row(sql, other, family);
@@ -333,7 +439,9 @@ impl<'s> Plan<'s> {
             match criterion {
                 Criterion::Ids { ids, negated } => {
                     sql.column(resource, ".type = ").bind(self.search.type_id).push(" AND ");
-                    sql.column(resource, if *negated { ".id <> ALL(" } else { ".id = ANY(" }).bind(ids.clone()).push(")");
+                    sql.column(resource, if *negated { ".id <> ALL(" } else { ".id = ANY(" })
+                        .bind(ids.clone())
+                        .push(")");
                 }
                 Criterion::LastUpdated(dates) => {
                     // Lets the index on (type, last_updated) be used: it leaves placeholders out.
@@ -378,8 +486,14 @@ impl Condition<'_> {
         };
         if scans == Scans::Merged && self.branches.iter().all(|branch| branch.joins.is_none()) {
             let table = sql.new_alias();
-            sql.push("SELECT ").column(table, ".rid FROM").push(self.family.table()).alias(table);
-            sql.push(" WHERE ").column(table, ".param = ").bind(self.param).push(" AND (");
+            sql.push("SELECT ")
+                .column(table, ".rid FROM")
+                .push(self.family.table())
+                .alias(table);
+            sql.push(" WHERE ")
+                .column(table, ".param = ")
+                .bind(self.param)
+                .push(" AND (");
             for (n, branch) in self.branches.iter().enumerate() {
                 sql.push(if n == 0 { "(" } else { " OR (" });
                 (branch.condition)(sql, table);
@@ -392,11 +506,19 @@ impl Condition<'_> {
         for (n, branch) in self.branches.iter().enumerate() {
             sql.push(if n == 0 { "" } else { " UNION ALL " });
             let table = sql.new_alias();
-            sql.push(if let Scans::Limited(_) = scans { "(SELECT DISTINCT " } else { "SELECT " }).column(table, ".rid");
+            sql.push(if let Scans::Limited(_) = scans {
+                "(SELECT DISTINCT "
+            } else {
+                "SELECT "
+            })
+            .column(table, ".rid");
             self.write_branch(sql, branch, table);
             write_after(sql, table);
             if let Scans::Limited(limit) = scans {
-                sql.push(" ORDER BY ").column(table, ".rid DESC LIMIT ").bind(limit).push(")");
+                sql.push(" ORDER BY ")
+                    .column(table, ".rid DESC LIMIT ")
+                    .bind(limit)
+                    .push(")");
             }
         }
     }
@@ -407,7 +529,10 @@ impl Condition<'_> {
             sql.push(" AND NOT EXISTS (SELECT");
             let table = sql.new_alias();
             self.write_branch(sql, branch, table);
-            sql.push(" AND ").column(table, ".rid = ").column(outer, ".rid").push(")");
+            sql.push(" AND ")
+                .column(table, ".rid = ")
+                .column(outer, ".rid")
+                .push(")");
         }
     }
 
@@ -416,7 +541,10 @@ impl Condition<'_> {
         if let Some(joins) = &branch.joins {
             joins(sql, table);
         }
-        sql.push(" WHERE ").column(table, ".param = ").bind(self.param).push(" AND ");
+        sql.push(" WHERE ")
+            .column(table, ".param = ")
+            .bind(self.param)
+            .push(" AND ");
         (branch.condition)(sql, table);
     }
 }
@@ -467,11 +595,15 @@ fn direction(value: &Value) -> &'static str {
 /// Whether a row comes after the cursor, in the order of `values` and then of rid.
 fn write_after(sql: &mut Sql, driver: Alias, values: &[Value], known: &[Option<String>], rid: i64, descending: bool) {
     let (Some((value, values)), Some((last, known))) = (values.split_first(), known.split_first()) else {
-        sql.column(driver, if descending { ".rid < " } else { ".rid > " }).bind(rid);
+        sql.column(driver, if descending { ".rid < " } else { ".rid > " })
+            .bind(rid);
         return;
     };
     let compare = |sql: &mut Sql, operator: &'static str, text: &String| {
-        sql.column(value.table, value.column).push(operator).bind(text.clone()).push(cast(value.key.by));
+        sql.column(value.table, value.column)
+            .push(operator)
+            .bind(text.clone())
+            .push(cast(value.key.by));
     };
     match last {
         Some(text) => {
@@ -504,11 +636,17 @@ fn write_updated(sql: &mut Sql, resource: Alias, m: date::Match) {
     match m.prefix {
         Prefix::Eq | Prefix::Ap => {
             sql.push("(").column(resource, ".last_updated >= ").bind(low);
-            sql.push(" AND ").column(resource, ".last_updated < ").bind(high).push(")");
+            sql.push(" AND ")
+                .column(resource, ".last_updated < ")
+                .bind(high)
+                .push(")");
         }
         Prefix::Ne => {
             sql.push("(").column(resource, ".last_updated < ").bind(low);
-            sql.push(" OR ").column(resource, ".last_updated >= ").bind(high).push(")");
+            sql.push(" OR ")
+                .column(resource, ".last_updated >= ")
+                .bind(high)
+                .push(")");
         }
         Prefix::Gt | Prefix::Sa => _ = sql.column(resource, ".last_updated >= ").bind(high),
         Prefix::Ge => _ = sql.column(resource, ".last_updated >= ").bind(low),
@@ -520,21 +658,35 @@ fn write_updated(sql: &mut Sql, resource: Alias, m: date::Match) {
 /// What `includes` add to a page, newest first, at most [`MAX_INCLUDED`] and one more that tells of the rest.
 pub(super) fn included(includes: &[Include], page: &[i64]) -> Sql {
     let mut sql = Sql::default();
-    sql.push("SELECT ").push(COLUMNS).push(" FROM (SELECT DISTINCT u.rid FROM (");
+    sql.push("SELECT ")
+        .push(COLUMNS)
+        .push(" FROM (SELECT DISTINCT u.rid FROM (");
     for (n, include) in includes.iter().enumerate() {
         let row = sql.new_alias();
         sql.push(if n == 0 { "SELECT " } else { " UNION ALL SELECT " });
-        sql.column(row, if include.reverse { ".rid" } else { ".target" }).push(" AS rid FROM idx_reference ").alias(row);
+        sql.column(row, if include.reverse { ".rid" } else { ".target" })
+            .push(" AS rid FROM idx_reference ")
+            .alias(row);
         if let Some(target) = include.target {
             let resource = sql.new_alias();
-            sql.push(" JOIN resource ").alias(resource).push(" ON ").column(resource, ".rid = ").column(row, ".target AND ");
+            sql.push(" JOIN resource ")
+                .alias(resource)
+                .push(" ON ")
+                .column(resource, ".rid = ")
+                .column(row, ".target AND ");
             sql.column(resource, ".type = ").bind(target);
         }
-        sql.push(" WHERE ").column(row, ".param = ANY(").bind(include.params.clone()).push(") AND ");
-        sql.column(row, if include.reverse { ".target" } else { ".rid" }).push(" = ANY(").bind(page.to_vec());
+        sql.push(" WHERE ")
+            .column(row, ".param = ANY(")
+            .bind(include.params.clone())
+            .push(") AND ");
+        sql.column(row, if include.reverse { ".target" } else { ".rid" })
+            .push(" = ANY(")
+            .bind(page.to_vec());
         sql.push(") AND ").column(row, ".target IS NOT NULL");
     }
     sql.push(") u WHERE u.rid <> ALL(").bind(page.to_vec()).push(")) m ");
-    sql.push("JOIN resource r ON r.rid = m.rid WHERE NOT r.deleted ORDER BY r.rid DESC LIMIT ").bind(MAX_INCLUDED + 1);
+    sql.push("JOIN resource r ON r.rid = m.rid WHERE NOT r.deleted ORDER BY r.rid DESC LIMIT ")
+        .bind(MAX_INCLUDED + 1);
     sql
 }

@@ -109,15 +109,30 @@ impl SearchRegistry {
             let (Some(type_id), Some(family)) = (definitions.type_id(type_name), Family::of(definition.kind)) else {
                 continue;
             };
-            let Some(&id) = numbers.get(&(number, definition.code.clone())) else { continue };
-            let parameter = Parameter { id, definition, family, tokens: OnceLock::new() };
+            let Some(&id) = numbers.get(&(number, definition.code.clone())) else {
+                continue;
+            };
+            let parameter = Parameter {
+                id,
+                definition,
+                family,
+                tokens: OnceLock::new(),
+            };
             types
                 .entry(type_name)
-                .or_insert_with(|| TypeParameters { type_id, by_code: BTreeMap::new(), plan: OnceLock::new() })
+                .or_insert_with(|| TypeParameters {
+                    type_id,
+                    by_code: BTreeMap::new(),
+                    plan: OnceLock::new(),
+                })
                 .by_code
                 .insert(&definition.code, parameter);
         }
-        Ok(SearchRegistry { definitions, base_url: base_url.to_owned(), types })
+        Ok(SearchRegistry {
+            definitions,
+            base_url: base_url.to_owned(),
+            types,
+        })
     }
 
     pub fn definitions(&self) -> &'static Definitions {
@@ -126,7 +141,10 @@ impl SearchRegistry {
 
     /// Tells references to this server from others.
     pub fn locator(&self) -> Locator<'_> {
-        Locator { definitions: self.definitions, base_url: &self.base_url }
+        Locator {
+            definitions: self.definitions,
+            base_url: &self.base_url,
+        }
     }
 
     /// The parameter `code` of a resource type, if resources are indexed by it.
@@ -137,39 +155,68 @@ impl SearchRegistry {
     /// Every parameter that resources of this type are indexed by, by code. `_id` and `_lastUpdated`, which every type
     /// has, are columns of the resource itself and not among them.
     pub fn parameters(&self, resource_type: &str) -> impl Iterator<Item = &Parameter> {
-        self.types.get(resource_type).into_iter().flat_map(|t| t.by_code.values())
+        self.types
+            .get(resource_type)
+            .into_iter()
+            .flat_map(|t| t.by_code.values())
     }
 
     /// How codes of this token parameter stand in the index, and which systems its bare codes imply.
     pub(super) fn token_facts<'p>(&self, resource_type: &str, parameter: &'p Parameter) -> (Case, &'p [String]) {
-        let facts = parameter.tokens.get_or_init(|| self.learn(resource_type, parameter.definition));
+        let facts = parameter
+            .tokens
+            .get_or_init(|| self.learn(resource_type, parameter.definition));
         (facts.case, &facts.implied)
     }
 
     /// The plan that finds all indexed values of a type in one walk; `None` for a type that R4 does not have.
     pub(super) fn plan(&self, resource_type: &str) -> Result<Option<&ExtractionPlan<Key>>, FhirError> {
-        let Some(parameters) = self.types.get(resource_type) else { return Ok(None) };
+        let Some(parameters) = self.types.get(resource_type) else {
+            return Ok(None);
+        };
         if let Some(plan) = parameters.plan.get() {
             return Ok(Some(plan));
         }
         let indexed = parameters.by_code.values().filter_map(|parameter| {
             let expression = parameter.definition.expression.as_deref()?;
-            Some((Key { id: parameter.id, family: parameter.family }, expression))
+            Some((
+                Key {
+                    id: parameter.id,
+                    family: parameter.family,
+                },
+                expression,
+            ))
         });
-        let plan = ExtractionPlan::compile(self.definitions, parameters.type_id, indexed).map_err(FhirError::internal)?;
+        let plan =
+            ExtractionPlan::compile(self.definitions, parameters.type_id, indexed).map_err(FhirError::internal)?;
         Ok(Some(parameters.plan.get_or_init(|| plan)))
     }
 
     fn learn(&self, resource_type: &str, definition: &SearchParameter) -> Tokens {
         let expression = definition.expression.as_deref().unwrap_or_default();
-        let Some(leaves) = self.definitions.type_id(resource_type).and_then(|id| leaves(self.definitions, id, expression))
+        let Some(leaves) = self
+            .definitions
+            .type_id(resource_type)
+            .and_then(|id| leaves(self.definitions, id, expression))
         else {
-            return Tokens { case: Case::Mixed, implied: Vec::new() };
+            return Tokens {
+                case: Case::Mixed,
+                implied: Vec::new(),
+            };
         };
-        let mut cases = leaves.iter().map(|leaf| token::case_of(&self.definitions.get(leaf.0).name));
+        let mut cases = leaves
+            .iter()
+            .map(|leaf| token::case_of(&self.definitions.get(leaf.0).name));
         let first = cases.next().unwrap_or(Case::Mixed);
-        let case = if cases.all(|case| case == first) { first } else { Case::Mixed };
-        let bound = leaves.iter().filter(|leaf| self.definitions.get(leaf.0).name == "code").filter_map(|leaf| leaf.1);
+        let case = if cases.all(|case| case == first) {
+            first
+        } else {
+            Case::Mixed
+        };
+        let bound = leaves
+            .iter()
+            .filter(|leaf| self.definitions.get(leaf.0).name == "code")
+            .filter_map(|leaf| leaf.1);
         let mut implied: Vec<String> = bound
             .filter_map(|binding| self.definitions.value_sets.get(&binding.value_set))
             .flatten()
@@ -216,24 +263,42 @@ async fn number(
                 type, code, url \
          FROM unnest($1::smallint[], $2::text[], $3::text[]) AS new (type, code, url) ON CONFLICT DO NOTHING";
     loop {
-        let rows: Vec<(i16, i16, String)> =
-            sqlx::query_as("SELECT id, type, code FROM search_parameter").fetch_all(&mut *connection).await?;
+        let rows: Vec<(i16, i16, String)> = sqlx::query_as("SELECT id, type, code FROM search_parameter")
+            .fetch_all(&mut *connection)
+            .await?;
         let known: HashMap<(i16, String), i16> = rows.into_iter().map(|(id, ty, code)| ((ty, code), id)).collect();
-        let missing: Vec<_> =
-            wanted.iter().filter(|(_, ty, definition)| !known.contains_key(&(*ty, definition.code.clone()))).collect();
+        let missing: Vec<_> = wanted
+            .iter()
+            .filter(|(_, ty, definition)| !known.contains_key(&(*ty, definition.code.clone())))
+            .collect();
         if missing.is_empty() {
             return Ok(known);
         }
         let types: Vec<i16> = missing.iter().map(|(_, ty, _)| *ty).collect();
-        let codes: Vec<&str> = missing.iter().map(|(_, _, definition)| definition.code.as_str()).collect();
-        let urls: Vec<&str> = missing.iter().map(|(_, _, definition)| definition.url.as_str()).collect();
-        sqlx::query(ADD).bind(types).bind(codes).bind(urls).execute(&mut *connection).await?;
+        let codes: Vec<&str> = missing
+            .iter()
+            .map(|(_, _, definition)| definition.code.as_str())
+            .collect();
+        let urls: Vec<&str> = missing
+            .iter()
+            .map(|(_, _, definition)| definition.url.as_str())
+            .collect();
+        sqlx::query(ADD)
+            .bind(types)
+            .bind(codes)
+            .bind(urls)
+            .execute(&mut *connection)
+            .await?;
     }
 }
 
 /// The types of the values that an expression yields from a resource of type `of`, with their bindings. `None` when the
 /// expression is more than paths, choices of type and filters.
-fn leaves<'d>(definitions: &'d Definitions, of: TypeId, expression: &str) -> Option<Vec<(TypeId, Option<&'d Binding>)>> {
+fn leaves<'d>(
+    definitions: &'d Definitions,
+    of: TypeId,
+    expression: &str,
+) -> Option<Vec<(TypeId, Option<&'d Binding>)>> {
     let mut leaves = Vec::new();
     for branch in split_outside(expression, '|') {
         let mut branch = branch.trim();
@@ -243,7 +308,9 @@ fn leaves<'d>(definitions: &'d Definitions, of: TypeId, expression: &str) -> Opt
             }
             branch = inner.trim();
         }
-        let (path, cast) = branch.split_once(" as ").map_or((branch, None), |(path, cast)| (path, Some(cast.trim())));
+        let (path, cast) = branch
+            .split_once(" as ")
+            .map_or((branch, None), |(path, cast)| (path, Some(cast.trim())));
         let mut steps = split_outside(path, '.').into_iter();
         let root = definitions.type_id(steps.next()?.trim())?;
         if !definitions.is_a(of, root) {
@@ -277,8 +344,12 @@ fn follow<'d>(
     step: &str,
 ) -> Option<Vec<(TypeId, Option<&'d Binding>)>> {
     let name = step.split('[').next()?;
-    let elements = from.iter().filter_map(|leaf| definitions.get(leaf.0).elements.iter().find(|e| e.name == name));
-    let next: Vec<_> = elements.flat_map(|e| e.types.iter().map(|t| (t.type_id, e.binding.as_ref()))).collect();
+    let elements = from
+        .iter()
+        .filter_map(|leaf| definitions.get(leaf.0).elements.iter().find(|e| e.name == name));
+    let next: Vec<_> = elements
+        .flat_map(|e| e.types.iter().map(|t| (t.type_id, e.binding.as_ref())))
+        .collect();
     (!next.is_empty()).then_some(next)
 }
 

@@ -39,7 +39,12 @@ impl Connections {
             .statement_cache_capacity(512);
         let turns = pool.options().get_max_connections().max(1) as usize;
         let turns = Arc::new(Semaphore::new(turns));
-        Connections(Arc::new(Shared { options, idle: Mutex::default(), turns, failures: AtomicU64::new(0) }))
+        Connections(Arc::new(Shared {
+            options,
+            idle: Mutex::default(),
+            turns,
+            failures: AtomicU64::new(0),
+        }))
     }
 
     /// A connection for one request. Never ask for a second one while holding one: with as many requests as connections
@@ -62,11 +67,18 @@ impl Connections {
             Some(connection) => connection,
             None => {
                 let connecting = self.0.options.connect();
-                tokio::time::timeout(PATIENCE, connecting).await.map_err(|_| sqlx::Error::PoolTimedOut)??
+                tokio::time::timeout(PATIENCE, connecting)
+                    .await
+                    .map_err(|_| sqlx::Error::PoolTimedOut)??
             }
         };
         let failures = self.0.failures.load(Relaxed);
-        Ok(Lease { connection: Some(connection), failures, home: self.0.clone(), _permit: permit })
+        Ok(Lease {
+            connection: Some(connection),
+            failures,
+            home: self.0.clone(),
+            _permit: permit,
+        })
     }
 }
 
@@ -89,7 +101,11 @@ impl Lease {
     /// Gives the connection back. Only after the last statement succeeded and outside of any transaction.
     pub fn release(mut self) {
         if let Some(connection) = self.connection.take() {
-            self.home.idle.lock().unwrap_or_else(PoisonError::into_inner).push((connection, self.failures));
+            self.home
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((connection, self.failures));
         }
     }
 }
@@ -106,12 +122,16 @@ impl Deref for Lease {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        self.connection.as_ref().expect("a lease holds its connection until it ends")
+        self.connection
+            .as_ref()
+            .expect("a lease holds its connection until it ends")
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect("a lease holds its connection until it ends")
+        self.connection
+            .as_mut()
+            .expect("a lease holds its connection until it ends")
     }
 }

@@ -10,8 +10,8 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use sqlx::postgres::PgConnection;
 use sqlx::QueryBuilder;
+use sqlx::postgres::PgConnection;
 
 use super::{Micros, Store};
 use crate::fhir::caller::Caller;
@@ -69,10 +69,16 @@ impl FromStr for Cursor {
     type Err = FhirError;
 
     fn from_str(text: &str) -> Result<Cursor, FhirError> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        let bytes = URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
         let bytes = bytes.ok_or_else(|| FhirError::bad_value("This is not a page link that the server gave."))?;
         let number = |half: &[u8]| half.iter().fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
-        Ok(Cursor { last_updated: Micros(number(&bytes[..8])), rid: number(&bytes[8..]) })
+        Ok(Cursor {
+            last_updated: Micros(number(&bytes[..8])),
+            rid: number(&bytes[8..]),
+        })
     }
 }
 
@@ -111,7 +117,11 @@ impl Store {
             _ => None,
         };
         if query.count == 0 {
-            return Ok(HistoryPage { entries: Vec::new(), next: None, total });
+            return Ok(HistoryPage {
+                entries: Vec::new(),
+                next: None,
+                total,
+            });
         }
         // One more than asked tells whether there is a next page.
         let limit = i64::from(query.count) + 1;
@@ -121,24 +131,41 @@ impl Store {
             sql.push(source.columns).push(source.from);
             filter.push(&mut sql, query);
             source.push_at(&mut sql, query);
-            sql.push(" ORDER BY v.last_updated DESC, v.rid DESC LIMIT ").push_bind(limit).push(")");
+            sql.push(" ORDER BY v.last_updated DESC, v.rid DESC LIMIT ")
+                .push_bind(limit)
+                .push(")");
         }
-        sql.push(" ORDER BY last_updated DESC, rid DESC LIMIT ").push_bind(limit);
+        sql.push(" ORDER BY last_updated DESC, rid DESC LIMIT ")
+            .push_bind(limit);
         let rows = sql.build().fetch_all(connection).await?;
-        let mut entries = rows.iter().map(|row| self.resource_of(row)).collect::<Result<Vec<_>, _>>()?;
+        let mut entries = rows
+            .iter()
+            .map(|row| self.resource_of(row))
+            .collect::<Result<Vec<_>, _>>()?;
         let more = entries.len() > query.count as usize;
         entries.truncate(query.count as usize);
-        let place = |entry: &StoredResource| Cursor { last_updated: entry.last_updated.into(), rid: entry.rid };
+        let place = |entry: &StoredResource| Cursor {
+            last_updated: entry.last_updated.into(),
+            rid: entry.rid,
+        };
         let next = if more { entries.last().map(place) } else { None };
         Ok(HistoryPage { entries, next, total })
     }
 }
 
 async fn count(connection: &mut PgConnection, filter: Filter, query: &HistoryQuery) -> Result<u64, FhirError> {
-    let unpaged = HistoryQuery { cursor: None, ..query.clone() };
+    let unpaged = HistoryQuery {
+        cursor: None,
+        ..query.clone()
+    };
     let mut sql = QueryBuilder::new("SELECT ");
     for (number, source) in SOURCES.iter().enumerate() {
-        sql.push(if number == 0 { "(SELECT count(*)" } else { " + (SELECT count(*)" }).push(source.from);
+        sql.push(if number == 0 {
+            "(SELECT count(*)"
+        } else {
+            " + (SELECT count(*)"
+        })
+        .push(source.from);
         filter.push(&mut sql, &unpaged);
         source.push_at(&mut sql, &unpaged);
         sql.push(")");
@@ -207,7 +234,8 @@ impl Filter {
                         .bind(id)
                         .fetch_optional(connection)
                         .await?;
-                rid.map(|(rid,)| Filter::Rid(rid)).ok_or_else(|| FhirError::not_found(resource_type, id))
+                rid.map(|(rid,)| Filter::Rid(rid))
+                    .ok_or_else(|| FhirError::not_found(resource_type, id))
             }
         }
     }
@@ -222,7 +250,8 @@ impl Filter {
             sql.push(" AND v.last_updated >= ").push_bind(Micros::from(since));
         }
         if let Some(cursor) = query.cursor {
-            sql.push(" AND (v.last_updated, v.rid) < (").push_bind(cursor.last_updated);
+            sql.push(" AND (v.last_updated, v.rid) < (")
+                .push_bind(cursor.last_updated);
             sql.push(", ").push_bind(cursor.rid).push(")");
         }
     }
@@ -234,7 +263,10 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_the_link() {
-        let cursor = Cursor { last_updated: Micros(-5), rid: i64::MAX };
+        let cursor = Cursor {
+            last_updated: Micros(-5),
+            rid: i64::MAX,
+        };
         assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
         assert!("AAAA".parse::<Cursor>().is_err());
         assert!("%00".parse::<Cursor>().is_err());

@@ -140,7 +140,11 @@ impl<'s> Ids<'s> {
                 self.systems.insert(uri, id);
             }
         }
-        if self.missing_systems.is_empty() { Ok(()) } else { Err(FhirError::internal("a system was not interned")) }
+        if self.missing_systems.is_empty() {
+            Ok(())
+        } else {
+            Err(FhirError::internal("a system was not interned"))
+        }
     }
 
     async fn intern_targets(&mut self, connection: &mut PgConnection) -> Result<(), FhirError> {
@@ -167,7 +171,11 @@ impl<'s> Ids<'s> {
                 self.missing_targets.remove(&(type_id, id));
             }
         }
-        if self.missing_targets.is_empty() { Ok(()) } else { Err(FhirError::internal("a target was not interned")) }
+        if self.missing_targets.is_empty() {
+            Ok(())
+        } else {
+            Err(FhirError::internal("a target was not interned"))
+        }
     }
 
     /// Lets every later write know these numbers. Only once they are committed.
@@ -239,8 +247,7 @@ impl Store {
             }
         }
         if !ids.is_empty() {
-            let rows: Vec<(i64, i16, String)> =
-                sqlx::query_as(SQL).bind(types).bind(ids).fetch_all(connection).await?;
+            let rows: Vec<(i64, i16, String)> = sqlx::query_as(SQL).bind(types).bind(ids).fetch_all(connection).await?;
             for (rid, type_id, id) in rows {
                 let Some(name) = self.types.name(type_id) else { continue };
                 if remember {
@@ -262,5 +269,7 @@ fn system_name(uri: &str) -> std::borrow::Cow<'_, str> {
         return uri.into();
     }
     let hash = Sha256::digest(uri.as_bytes());
-    hash.iter().fold("sha256:".to_owned(), |name, byte| name + &format!("{byte:02x}")).into()
+    hash.iter()
+        .fold("sha256:".to_owned(), |name, byte| name + &format!("{byte:02x}"))
+        .into()
 }

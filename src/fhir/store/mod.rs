@@ -10,8 +10,8 @@ mod time;
 use std::collections::HashMap;
 
 use moka::sync::Cache;
-use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::Row;
+use sqlx::postgres::{PgConnection, PgRow};
 
 pub use connections::Lease;
 pub use history::{Cursor, HistoryPage, HistoryQuery, HistoryScope};
@@ -99,9 +99,15 @@ impl Store {
         const SQL: &str = "SELECT r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, \
              coalesce(r.exact, r.content::text) AS json \
              FROM resource r WHERE r.type = $1 AND r.id = $2 AND r.version > 0";
-        let Some(type_id) = self.types.id(resource_type) else { return Ok(None) };
+        let Some(type_id) = self.types.id(resource_type) else {
+            return Ok(None);
+        };
         let mut lease = self.fixed().await?;
-        let row = sqlx::query(SQL).bind(type_id).bind(id).fetch_optional(&mut *lease).await?;
+        let row = sqlx::query(SQL)
+            .bind(type_id)
+            .bind(id)
+            .fetch_optional(&mut *lease)
+            .await?;
         lease.release();
         row.map(|row| self.resource_of(&row)).transpose()
     }
@@ -123,9 +129,16 @@ impl Store {
              coalesce(h.exact, h.content::text) \
              FROM resource r JOIN resource_history h ON h.rid = r.rid AND h.version = $3 \
              WHERE r.type = $1 AND r.id = $2";
-        let Some(type_id) = self.types.id(resource_type) else { return Ok(None) };
+        let Some(type_id) = self.types.id(resource_type) else {
+            return Ok(None);
+        };
         let mut lease = self.fixed().await?;
-        let row = sqlx::query(SQL).bind(type_id).bind(id).bind(version).fetch_optional(&mut *lease).await?;
+        let row = sqlx::query(SQL)
+            .bind(type_id)
+            .bind(id)
+            .bind(version)
+            .fetch_optional(&mut *lease)
+            .await?;
         lease.release();
         row.map(|row| self.resource_of(&row)).transpose()
     }
@@ -136,7 +149,10 @@ impl Store {
         let json: Option<String> = row.try_get(7)?;
         Ok(StoredResource {
             rid: row.try_get(0)?,
-            resource_type: self.types.name(type_id).ok_or_else(|| FhirError::internal("unknown type id"))?,
+            resource_type: self
+                .types
+                .name(type_id)
+                .ok_or_else(|| FhirError::internal("unknown type id"))?,
             id: row.try_get(2)?,
             version: row.try_get(3)?,
             last_updated: row.try_get::<Micros, _>(4)?.timestamp(),
@@ -168,8 +184,9 @@ impl TypeNames {
              WHERE NOT EXISTS (SELECT FROM resource_type t WHERE t.name = new.name) ON CONFLICT DO NOTHING";
         let known: Vec<&'static str> = definitions.resource_types().map(|t| t.name.as_str()).collect();
         loop {
-            let rows: Vec<(i16, String)> =
-                sqlx::query_as("SELECT id, name FROM resource_type").fetch_all(&mut *connection).await?;
+            let rows: Vec<(i16, String)> = sqlx::query_as("SELECT id, name FROM resource_type")
+                .fetch_all(&mut *connection)
+                .await?;
             let ids: HashMap<&str, i16> = rows.iter().map(|(id, name)| (name.as_str(), *id)).collect();
             if known.iter().all(|name| ids.contains_key(name)) {
                 let by_name: HashMap<_, _> = known.into_iter().map(|name| (name, ids[name])).collect();

@@ -36,7 +36,10 @@ fn type_of(resource: &Value) -> &str {
 /// Stores `resource` under an id and gives the answer.
 async fn put(app: &TestApp, id: &str, mut resource: Value) -> Answer {
     resource["id"] = json!(id);
-    app.put(&format!("{}/{id}", type_of(&resource))).fhir(&resource).answer().await
+    app.put(&format!("{}/{id}", type_of(&resource)))
+        .fhir(&resource)
+        .answer()
+        .await
 }
 
 /// Checks that a request is refused with this status, as an OperationOutcome with this code and a sentence.
@@ -46,7 +49,11 @@ async fn refused(request: RequestBuilder, status: u16, code: &str) -> Value {
     let outcome = answer.json();
     assert_eq!(outcome["resourceType"], "OperationOutcome");
     let issue = &outcome["issue"][0];
-    assert_eq!((&issue["severity"], &issue["code"]), (&json!("error"), &json!(code)), "{issue}");
+    assert_eq!(
+        (&issue["severity"], &issue["code"]),
+        (&json!("error"), &json!(code)),
+        "{issue}"
+    );
     assert!(issue["diagnostics"].as_str().unwrap().ends_with('.'), "{issue}");
     outcome
 }

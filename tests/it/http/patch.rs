@@ -11,7 +11,9 @@ fn patient() -> Value {
 }
 
 fn request(app: &TestApp, content_type: &str, patch: &Value) -> RequestBuilder {
-    app.patch("Patient/p").header("content-type", content_type.to_owned()).body(patch.to_string())
+    app.patch("Patient/p")
+        .header("content-type", content_type.to_owned())
+        .body(patch.to_string())
 }
 
 fn operation(parts: Value) -> Value {
@@ -27,24 +29,42 @@ async fn each_kind_of_patch_makes_a_version() {
     let app = spawn_app().await;
     put(&app, "p", patient()).await.expect(201);
     let json_patch = json!([{"op": "test", "path": "/active", "value": true}, {"op": "remove", "path": "/name/0"}]);
-    let patched = request(&app, "application/json-patch+json", &json_patch).answer().await.expect(200);
+    let patched = request(&app, "application/json-patch+json", &json_patch)
+        .answer()
+        .await
+        .expect(200);
     assert_eq!((patched.header("etag"), patched.json().get("name")), ("W/\"2\"", None));
 
     let choice = operation(json!({
         "type": {"valueCode": "replace"}, "path": {"valueString": "Patient.multipleBirth"}, "value": {"valueBoolean": true}
     }));
-    let patched = request(&app, "application/fhir+json", &choice).answer().await.expect(200).json();
-    assert_eq!((&patched["multipleBirthBoolean"], patched.get("multipleBirthInteger")), (&json!(true), None));
+    let patched = request(&app, "application/fhir+json", &choice)
+        .answer()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&patched["multipleBirthBoolean"], patched.get("multipleBirthInteger")),
+        (&json!(true), None)
+    );
 
     let first_of_a_list = operation(json!({
         "type": {"valueCode": "insert"}, "path": {"valueString": "Patient.name"}, "index": {"valueInteger": 0},
         "value": {"valueHumanName": {"text": "N"}}
     }));
-    let patched = request(&app, "application/fhir+json", &first_of_a_list).answer().await.expect(200).json();
+    let patched = request(&app, "application/fhir+json", &first_of_a_list)
+        .answer()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(patched["name"], json!([{"text": "N"}]));
 
     let merge = json!({"active": null, "gender": "female"});
-    let patched = request(&app, "application/merge-patch+json", &merge).answer().await.expect(200).json();
+    let patched = request(&app, "application/merge-patch+json", &merge)
+        .answer()
+        .await
+        .expect(200)
+        .json();
     assert_eq!((patched.get("active"), &patched["gender"]), (None, &json!("female")));
 }
 
@@ -54,12 +74,32 @@ async fn a_patch_that_does_not_fit_changes_nothing() {
     let before = put(&app, "p", patient()).await.expect(201).json();
     let path = |kind: &str, path: &str| operation(json!({"type": {"valueCode": kind}, "path": {"valueString": path}}));
     let cases = [
-        ("application/json-patch+json", json!([{"op": "test", "path": "/active", "value": false}]), 422),
-        ("application/json-patch+json", json!([{"op": "remove", "path": "/gender"}]), 422),
-        ("application/json-patch+json", json!([{"op": "replace", "path": "/id", "value": "q"}]), 422),
-        ("application/json-patch+json", json!([{"op": "add", "path": "/unheard", "value": 1}]), 422),
+        (
+            "application/json-patch+json",
+            json!([{"op": "test", "path": "/active", "value": false}]),
+            422,
+        ),
+        (
+            "application/json-patch+json",
+            json!([{"op": "remove", "path": "/gender"}]),
+            422,
+        ),
+        (
+            "application/json-patch+json",
+            json!([{"op": "replace", "path": "/id", "value": "q"}]),
+            422,
+        ),
+        (
+            "application/json-patch+json",
+            json!([{"op": "add", "path": "/unheard", "value": 1}]),
+            422,
+        ),
         ("application/json-patch+json", json!({"op": "remove"}), 400),
-        ("application/json-patch+json", json!([{"op": "explode", "path": "/"}]), 400),
+        (
+            "application/json-patch+json",
+            json!([{"op": "explode", "path": "/"}]),
+            400,
+        ),
         ("application/merge-patch+json", json!([]), 400),
         ("application/merge-patch+json", json!({"birthDate": "2020-02-30"}), 422),
         ("application/fhir+json", json!({"resourceType": "Patient"}), 400),
@@ -78,10 +118,18 @@ async fn a_patch_that_does_not_fit_changes_nothing() {
 
     let unknown = app.patch("Patient/p").header("content-type", "text/plain").body("x");
     refused(unknown, 415, "not-supported").await;
-    let accepts = app.patch("Patient/p").header("content-type", "text/plain").body("x").answer().await;
+    let accepts = app
+        .patch("Patient/p")
+        .header("content-type", "text/plain")
+        .body("x")
+        .answer()
+        .await;
     assert!(accepts.header("accept-patch").contains("application/json-patch+json"));
     let stale = request(&app, "application/json-patch+json", &json!([])).header("if-match", "W/\"7\"");
     refused(stale, 412, "conflict").await;
-    let nobody = app.patch("Patient/q").header("content-type", "application/json-patch+json").body("[]");
+    let nobody = app
+        .patch("Patient/q")
+        .header("content-type", "application/json-patch+json")
+        .body("[]");
     refused(nobody, 404, "not-found").await;
 }

@@ -19,20 +19,43 @@ async fn with_observation() -> TestApp {
 #[tokio::test]
 async fn formats_are_negotiated() {
     let app = with_observation().await;
-    for accept in ["application/fhir+json", "application/json", "*/*", "text/html, */*;q=0.1", "application/fhir+json; fhirVersion=4.0"] {
-        let read = app.get("Observation/o").header("accept", accept).answer().await.expect(200);
+    for accept in [
+        "application/fhir+json",
+        "application/json",
+        "*/*",
+        "text/html, */*;q=0.1",
+        "application/fhir+json; fhirVersion=4.0",
+    ] {
+        let read = app
+            .get("Observation/o")
+            .header("accept", accept)
+            .answer()
+            .await
+            .expect(200);
         assert_eq!(read.header("content-type"), "application/fhir+json; charset=utf-8");
     }
-    for accept in ["application/fhir+xml", "text/turtle", "application/fhir+json; fhirVersion=3.0"] {
+    for accept in [
+        "application/fhir+xml",
+        "text/turtle",
+        "application/fhir+json; fhirVersion=3.0",
+    ] {
         refused(app.get("Observation/o").header("accept", accept), 406, "not-supported").await;
         refused(app.get("Observation").header("accept", accept), 406, "not-supported").await;
     }
     for format in ["json", "application/fhir%2Bjson", "application/fhir+json", "text/json"] {
         let url = format!("Observation/o?_format={format}");
-        app.get(&url).header("accept", "application/fhir+xml").answer().await.expect(200);
+        app.get(&url)
+            .header("accept", "application/fhir+xml")
+            .answer()
+            .await
+            .expect(200);
     }
     refused(app.get("Observation/o?_format=xml"), 406, "not-supported").await;
-    for content_type in ["application/fhir+xml", "text/plain", "application/fhir+json; charset=latin1"] {
+    for content_type in [
+        "application/fhir+xml",
+        "text/plain",
+        "application/fhir+json; charset=latin1",
+    ] {
         let request = app.post("Basic").header("content-type", content_type).body("{}");
         refused(request, 415, "not-supported").await;
     }
@@ -44,21 +67,34 @@ async fn formats_are_negotiated() {
 #[tokio::test]
 async fn a_client_may_ask_for_parts() {
     let app = with_observation().await;
-    let get = async |query: &str| app.get(&format!("Observation/o?{query}")).answer().await.expect(200).json();
+    let get = async |query: &str| {
+        app.get(&format!("Observation/o?{query}"))
+            .answer()
+            .await
+            .expect(200)
+            .json()
+    };
     let summary = get("_summary=true").await;
     assert!(summary.get("note").is_none() && summary.get("text").is_none() && summary.get("valueQuantity").is_some());
     assert_eq!(summary["meta"]["tag"][0]["code"], "SUBSETTED");
     assert!(get("_summary=text").await.get("valueQuantity").is_none());
     assert!(get("_summary=data").await.get("text").is_none());
     let elements = get("_elements=note").await;
-    assert!(elements.get("note").is_some() && elements.get("status").is_some() && elements.get("valueQuantity").is_none());
+    assert!(
+        elements.get("note").is_some() && elements.get("status").is_some() && elements.get("valueQuantity").is_none()
+    );
     for query in ["_summary=some", "_summary=true&_elements=note", "_summary=count"] {
         let answer = app.get(&format!("Observation/o?{query}")).answer().await;
         assert_eq!(answer.status, 400, "{query}");
     }
     let pretty = app.get("Observation/o?_pretty=true").answer().await.expect(200).text();
     assert!(pretty.starts_with("{\n  \"resourceType\": \"Observation\",\n") && pretty.contains("1.50"));
-    let pretty_error = app.get("Observation/none?_pretty=true").answer().await.expect(404).text();
+    let pretty_error = app
+        .get("Observation/none?_pretty=true")
+        .answer()
+        .await
+        .expect(404)
+        .text();
     assert!(pretty_error.starts_with("{\n"));
 }
 
@@ -96,9 +132,16 @@ async fn large_answers_are_compressed_when_asked() {
     // The harness' client unpacks on its own; this one shows what was sent.
     let client = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
     for encoding in ["gzip", "zstd"] {
-        let small = app.get("Observation/none").header("accept-encoding", encoding).answer().await.expect(404);
+        let small = app
+            .get("Observation/none")
+            .header("accept-encoding", encoding)
+            .answer()
+            .await
+            .expect(404);
         assert_eq!(small.header("content-encoding"), "");
-        let packed = client.get(format!("{}/Observation/o", app.base)).header("accept-encoding", encoding);
+        let packed = client
+            .get(format!("{}/Observation/o", app.base))
+            .header("accept-encoding", encoding);
         let packed = packed.answer().await.expect(200);
         assert_eq!(packed.header("content-encoding"), encoding);
         assert!(packed.bytes.len() < plain.bytes.len());
@@ -118,24 +161,55 @@ async fn pages_of_named_origins_may_read() {
     assert!(allowed.header("access-control-allow-methods").contains("PUT"));
     assert!(allowed.header("access-control-allow-headers").contains("if-match"));
     assert_eq!(allowed.header("access-control-allow-credentials"), "");
-    assert_eq!(preflight("https://evil.example").await.header("access-control-allow-origin"), "");
-    let read = app.get("Patient/none").header("origin", "https://app.example").answer().await.expect(404);
+    assert_eq!(
+        preflight("https://evil.example")
+            .await
+            .header("access-control-allow-origin"),
+        ""
+    );
+    let read = app
+        .get("Patient/none")
+        .header("origin", "https://app.example")
+        .answer()
+        .await
+        .expect(404);
     assert!(read.header("access-control-expose-headers").contains("etag"));
     // A question for the methods is no preflight.
-    assert!(!app.request(Method::OPTIONS, "Patient/p").answer().await.expect(204).header("allow").is_empty());
+    assert!(
+        !app.request(Method::OPTIONS, "Patient/p")
+            .answer()
+            .await
+            .expect(204)
+            .header("allow")
+            .is_empty()
+    );
 
     let closed = spawn_app().await;
-    let read = closed.get("Patient/none").header("origin", "https://app.example").answer().await;
+    let read = closed
+        .get("Patient/none")
+        .header("origin", "https://app.example")
+        .answer()
+        .await;
     assert_eq!(read.header("access-control-allow-origin"), "");
 }
 
 #[tokio::test]
 async fn requests_have_ids() {
     let app = spawn_app().await;
-    let id = async |sent: &'static str| app.get("metadata").header("x-request-id", sent).answer().await.header("x-request-id").to_owned();
+    let id = async |sent: &'static str| {
+        app.get("metadata")
+            .header("x-request-id", sent)
+            .answer()
+            .await
+            .header("x-request-id")
+            .to_owned()
+    };
     assert_eq!(id("abc-1.2_3").await, "abc-1.2_3");
     for harmful in ["", "a b", "<script>"] {
         assert_eq!(id(harmful).await.len(), 36, "{harmful}");
     }
-    assert_ne!(app.get("/healthz").answer().await.expect(200).header("x-request-id"), "");
+    assert_ne!(
+        app.get("/healthz").answer().await.expect(200).header("x-request-id"),
+        ""
+    );
 }

@@ -54,8 +54,14 @@ impl Span {
         };
         let mut parts = date.split('-');
         let year: i16 = digits(parts.next()?, 4)?.try_into().ok()?;
-        let month = parts.next().map(|part| digits(part, 2)).map_or(Some(None), |m| m.map(Some))?;
-        let day = parts.next().map(|part| digits(part, 2)).map_or(Some(None), |d| d.map(Some))?;
+        let month = parts
+            .next()
+            .map(|part| digits(part, 2))
+            .map_or(Some(None), |m| m.map(Some))?;
+        let day = parts
+            .next()
+            .map(|part| digits(part, 2))
+            .map_or(Some(None), |d| d.map(Some))?;
         if parts.next().is_some() || year == 0 {
             return None;
         }
@@ -66,12 +72,21 @@ impl Span {
         };
         let Some(time) = time else {
             return Some(match (month, day) {
-                (Some(month), Some(day)) => Span { low: at(month, day)?, high: plus(at(month, day)?, DAY) },
+                (Some(month), Some(day)) => Span {
+                    low: at(month, day)?,
+                    high: plus(at(month, day)?, DAY),
+                },
                 (Some(month), None) => {
                     let last = civil::Date::new(year, month.try_into().ok()?, 1).ok()?.days_in_month();
-                    Span { low: at(month, 1)?, high: plus(at(month, last.unsigned_abs().into())?, DAY) }
+                    Span {
+                        low: at(month, 1)?,
+                        high: plus(at(month, last.unsigned_abs().into())?, DAY),
+                    }
                 }
-                _ => Span { low: at(1, 1)?, high: plus(at(12, 31)?, DAY) },
+                _ => Span {
+                    low: at(1, 1)?,
+                    high: plus(at(12, 31)?, DAY),
+                },
             });
         };
         let midnight = at(month?, day?)?;
@@ -90,7 +105,10 @@ impl Span {
             return None;
         }
         let low = plus(midnight, (hour * 60 + minute - offset) * MINUTE + seconds);
-        Some(Span { low, high: plus(low, precision) })
+        Some(Span {
+            low,
+            high: plus(low, precision),
+        })
     }
 
     /// The outer limits of a Period; `None` for one that says nothing.
@@ -109,8 +127,14 @@ impl Span {
     fn timing(value: &Value) -> Option<Span> {
         let events = value.get("event").and_then(Value::as_array).into_iter().flatten();
         let spans = events.filter_map(Value::as_str).filter_map(Span::parse);
-        let bounds = value.get("repeat").and_then(|repeat| repeat.get("boundsPeriod")).and_then(Span::period);
-        spans.chain(bounds).reduce(|a, b| Span { low: a.low.min(b.low), high: a.high.max(b.high) })
+        let bounds = value
+            .get("repeat")
+            .and_then(|repeat| repeat.get("boundsPeriod"))
+            .and_then(Span::period);
+        spans.chain(bounds).reduce(|a, b| Span {
+            low: a.low.min(b.low),
+            high: a.high.max(b.high),
+        })
     }
 }
 
@@ -122,10 +146,14 @@ fn digits(text: &str, count: usize) -> Option<u32> {
 
 /// `05` or `05.123`: microseconds, and how many of them the last digit stands for. Digits beyond the sixth are dropped.
 fn second(text: &str) -> Option<(i64, i64)> {
-    let (whole, fraction) = text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
+    let (whole, fraction) = text
+        .split_once('.')
+        .map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
     // 60 is a leap second; it falls together with the second after it, as in Postgres.
     let whole = i64::from(digits(whole, 2).filter(|&s| s <= 60)?) * SECOND;
-    let Some(fraction) = fraction else { return Some((whole, SECOND)) };
+    let Some(fraction) = fraction else {
+        return Some((whole, SECOND));
+    };
     if fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -190,13 +218,23 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Match, String> {
         "A date to search for has the form yyyy, yyyy-mm, yyyy-mm-dd or yyyy-mm-ddThh:mm[:ss[.sss]] with Z or ±hh:mm, \
          after an optional prefix eq, ne, gt, lt, ge, le, sa, eb or ap",
     )?;
-    Ok(Match { prefix, span: if prefix == Prefix::Ap { around(span, Micros::from(now)) } else { span } })
+    Ok(Match {
+        prefix,
+        span: if prefix == Prefix::Ap {
+            around(span, Micros::from(now))
+        } else {
+            span
+        },
+    })
 }
 
 /// Each end moved away from the other by a tenth of its distance from now.
 fn around(span: Span, now: Micros) -> Span {
     let tenth = |end: Micros| end.0.abs_diff(now.0).cast_signed() / 10;
-    Span { low: plus(span.low, -tenth(span.low)), high: plus(span.high, tenth(span.high)) }
+    Span {
+        low: plus(span.low, -tenth(span.low)),
+        high: plus(span.high, tenth(span.high)),
+    }
 }
 
 /// The scans of `idx_date` that find any of `matches`.
@@ -206,12 +244,21 @@ pub fn branches<'m>(matches: &[Match]) -> Vec<Branch<'m>> {
     if matches.len() <= MAX_BRANCHES {
         return matches.into_iter().map(one).collect();
     }
-    matches.chunk_by(|a, b| a.prefix == b.prefix).map(|group| any(group[0].prefix, group)).collect()
+    matches
+        .chunk_by(|a, b| a.prefix == b.prefix)
+        .map(|group| any(group[0].prefix, group))
+        .collect()
 }
 
 fn one<'m>(Match { prefix, span }: Match) -> Branch<'m> {
     Branch::new(move |sql, t| {
-        condition(sql, t, prefix, |sql| _ = sql.bind(span.low), |sql| _ = sql.bind(span.high));
+        condition(
+            sql,
+            t,
+            prefix,
+            |sql| _ = sql.bind(span.low),
+            |sql| _ = sql.bind(span.high),
+        );
     })
 }
 
@@ -220,10 +267,20 @@ fn any<'m>(prefix: Prefix, group: &[Match]) -> Branch<'m> {
     let (low, high): (Vec<Micros>, Vec<Micros>) = group.iter().map(|m| (m.span.low, m.span.high)).unzip();
     Branch {
         joins: Some(Box::new(move |sql, _| {
-            sql.push(", unnest(").bind(low.clone()).push(", ").bind(high.clone()).push(") AS v(low, high)");
+            sql.push(", unnest(")
+                .bind(low.clone())
+                .push(", ")
+                .bind(high.clone())
+                .push(") AS v(low, high)");
         })),
         condition: Box::new(move |sql, t| {
-            condition(sql, t, prefix, |sql| _ = sql.push("v.low"), |sql| _ = sql.push("v.high"));
+            condition(
+                sql,
+                t,
+                prefix,
+                |sql| _ = sql.push("v.low"),
+                |sql| _ = sql.push("v.high"),
+            );
         }),
     }
 }
@@ -275,7 +332,10 @@ mod tests {
 
     fn span(low: &str, high: &str) -> Span {
         let at = |text: &str| Micros::from(text.parse::<Timestamp>().unwrap());
-        Span { low: at(low), high: at(high) }
+        Span {
+            low: at(low),
+            high: at(high),
+        }
     }
 
     #[test]
@@ -287,8 +347,16 @@ mod tests {
             ("2013-12-31", "2013-12-31T00:00:00Z", "2014-01-01T00:00:00Z"),
             ("2013-01-14T10:00", "2013-01-14T10:00:00Z", "2013-01-14T10:01:00Z"),
             ("2013-01-14T10:00:05Z", "2013-01-14T10:00:05Z", "2013-01-14T10:00:06Z"),
-            ("2013-01-14T10:00:05.12+02:00", "2013-01-14T08:00:05.12Z", "2013-01-14T08:00:05.13Z"),
-            ("2013-01-14T23:00:00-05:00", "2013-01-15T04:00:00Z", "2013-01-15T04:00:01Z"),
+            (
+                "2013-01-14T10:00:05.12+02:00",
+                "2013-01-14T08:00:05.12Z",
+                "2013-01-14T08:00:05.13Z",
+            ),
+            (
+                "2013-01-14T23:00:00-05:00",
+                "2013-01-15T04:00:00Z",
+                "2013-01-15T04:00:01Z",
+            ),
             ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z", "2017-01-01T00:00:01Z"),
         ] {
             assert_eq!(Span::parse(text), Some(span(low, high)), "{text}");
@@ -302,9 +370,23 @@ mod tests {
     #[test]
     fn dates_that_do_not_exist_are_refused() {
         for text in [
-            "", "13", "2013-13", "2013-02-30", "2013-1-1", "0000", "2013-01-01T", "2013-01-01T24:00", "2013-01-01T10:60",
-            "2013-01T10:00", "2013-01-01T10:00:61", "2013-01-01T10:00:00.", "2013-01-01T10:00:00+25:00", "20130101",
-            "2013-01-01T10:00:00+é1:00", "２０１３", "' OR 1=1 --",
+            "",
+            "13",
+            "2013-13",
+            "2013-02-30",
+            "2013-1-1",
+            "0000",
+            "2013-01-01T",
+            "2013-01-01T24:00",
+            "2013-01-01T10:60",
+            "2013-01T10:00",
+            "2013-01-01T10:00:61",
+            "2013-01-01T10:00:00.",
+            "2013-01-01T10:00:00+25:00",
+            "20130101",
+            "2013-01-01T10:00:00+é1:00",
+            "２０１３",
+            "' OR 1=1 --",
         ] {
             assert_eq!(Span::parse(text), None, "{text}");
         }
@@ -316,16 +398,30 @@ mod tests {
         index(1, "Period", &json!({"start": "2013-01-21"}), &mut rows);
         index(1, "Period", &json!({"end": "2013-01"}), &mut rows);
         index(1, "Period", &json!({}), &mut rows);
-        index(1, "Timing", &json!({"event": ["2013-05", "2012"], "repeat": {"boundsPeriod": {"end": "2014"}}}), &mut rows);
+        index(
+            1,
+            "Timing",
+            &json!({"event": ["2013-05", "2012"], "repeat": {"boundsPeriod": {"end": "2014"}}}),
+            &mut rows,
+        );
         let spans: Vec<Span> = rows.into_iter().map(|row| row.span).collect();
         let start = span("2013-01-21T00:00:00Z", "2013-02-01T00:00:00Z");
         let year = span("2014-01-01T00:00:00Z", "2015-01-01T00:00:00Z");
         assert_eq!(
             spans,
             [
-                Span { low: start.low, high: END },
-                Span { low: BEGINNING, high: start.high },
-                Span { low: BEGINNING, high: year.high },
+                Span {
+                    low: start.low,
+                    high: END
+                },
+                Span {
+                    low: BEGINNING,
+                    high: start.high
+                },
+                Span {
+                    low: BEGINNING,
+                    high: year.high
+                },
             ]
         );
     }
@@ -339,6 +435,9 @@ mod tests {
     #[test]
     fn a_plus_that_became_a_space_is_understood() {
         let now = Timestamp::UNIX_EPOCH;
-        assert_eq!(parse("2013-01-14T10:00:00 02:00", now), parse("2013-01-14T10:00:00+02:00", now));
+        assert_eq!(
+            parse("2013-01-14T10:00:00 02:00", now),
+            parse("2013-01-14T10:00:00+02:00", now)
+        );
     }
 }

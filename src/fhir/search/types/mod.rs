@@ -67,7 +67,10 @@ pub type Writer<'m> = Box<dyn Fn(&mut Sql, Alias) + Send + Sync + 'm>;
 
 impl<'m> Branch<'m> {
     pub fn new(condition: impl Fn(&mut Sql, Alias) + Send + Sync + 'm) -> Branch<'m> {
-        Branch { joins: None, condition: Box::new(condition) }
+        Branch {
+            joins: None,
+            condition: Box::new(condition),
+        }
     }
 }
 

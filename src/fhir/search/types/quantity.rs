@@ -75,11 +75,18 @@ pub fn index<'v>(param: i16, type_name: &str, value: &'v Value, rows: &mut Vec<R
         "Money" => {
             if let Some(amount) = value.get("value").and_then(decimal) {
                 let currency = value.get("currency").and_then(Value::as_str).unwrap_or_default();
-                rows.push(row(param, (Some(amount), Some(amount)), CURRENCY, Cow::Borrowed(currency)));
+                rows.push(row(
+                    param,
+                    (Some(amount), Some(amount)),
+                    CURRENCY,
+                    Cow::Borrowed(currency),
+                ));
             }
         }
         _ if value.is_object() => {
-            let Some(number) = value.get("value").and_then(decimal) else { return };
+            let Some(number) = value.get("value").and_then(decimal) else {
+                return;
+            };
             let interval = match value.get("comparator").and_then(Value::as_str) {
                 Some("<" | "<=") => (None, Some(number)),
                 Some(">" | ">=") => (Some(number), None),
@@ -117,7 +124,13 @@ fn push<'v>(param: i16, interval: Interval, quantity: &'v Value, rows: &mut Vec<
 fn row<'v>(param: i16, (low, high): Interval, system: &'v str, code: Cow<'v, str>) -> Row<'v> {
     let low = low.map_or_else(|| "-Infinity".to_owned(), numeric);
     let high = high.map_or_else(|| "Infinity".to_owned(), numeric);
-    Row { param, code, system, low, high }
+    Row {
+        param,
+        code,
+        system,
+        low,
+        high,
+    }
 }
 
 /// A JSON number, if it is of a magnitude that Postgres can store and anything can be measured in.
@@ -138,12 +151,20 @@ fn numeric(decimal: Decimal) -> String {
 /// The smallest and the largest sample, scaled by `factor` and moved by `origin`. Samples that were below or above what
 /// the device detects (`L`, `U`) and errors (`E`) have no number.
 fn extremes(sampled: &Value) -> Option<Interval> {
-    let origin = sampled.get("origin").and_then(|origin| decimal(origin.get("value")?)).unwrap_or(Decimal::ZERO);
+    let origin = sampled
+        .get("origin")
+        .and_then(|origin| decimal(origin.get("value")?))
+        .unwrap_or(Decimal::ZERO);
     let factor = sampled.get("factor").and_then(decimal).unwrap_or(Decimal::ONE);
     let samples = sampled.get("data")?.as_str()?.split_ascii_whitespace();
-    let measured = samples.filter_map(parse_decimal).filter_map(|x| x.checked_mul(factor)?.checked_add(origin));
+    let measured = samples
+        .filter_map(parse_decimal)
+        .filter_map(|x| x.checked_mul(factor)?.checked_add(origin));
     let (low, high) = measured.fold((None, None), |(low, high): Interval, x| {
-        (Some(low.map_or(x, |low| low.min(x))), Some(high.map_or(x, |high| high.max(x))))
+        (
+            Some(low.map_or(x, |low| low.min(x))),
+            Some(high.map_or(x, |high| high.max(x))),
+        )
     });
     low.is_some().then_some((low, high))
 }
@@ -193,9 +214,13 @@ pub fn parse(text: &str) -> Result<Match, String> {
         [number] => (number, Unit::Any),
         [number, system, code] if system.is_empty() && code.is_empty() => (number, Unit::Any),
         [number, system, code] if system.is_empty() => (number, Unit::Named(code.to_string())),
-        [number, system, code] if !code.is_empty() => {
-            (number, Unit::Coded { system: system.to_string(), code: code.to_string() })
-        }
+        [number, system, code] if !code.is_empty() => (
+            number,
+            Unit::Coded {
+                system: system.to_string(),
+                code: code.to_string(),
+            },
+        ),
         _ => return Err("A quantity to search for has the form number, number|system|code or number||unit".into()),
     };
     let (prefix, number) = Prefix::split(number);
@@ -205,27 +230,50 @@ pub fn parse(text: &str) -> Result<Match, String> {
         && system == UCUM
         && let Some((_, base)) = ucum::canonical(number, code)
     {
-        let canonical = Unit::Coded { system: CANONICAL.to_owned(), code: base };
-        return searched(prefix, number, canonical, |end| ucum::canonical(end, code).map(|(value, _)| value));
+        let canonical = Unit::Coded {
+            system: CANONICAL.to_owned(),
+            code: base,
+        };
+        return searched(prefix, number, canonical, |end| {
+            ucum::canonical(end, code).map(|(value, _)| value)
+        });
     }
     searched(prefix, number, unit, Some)
 }
 
 /// `convert` takes an end to the unit that is compared.
-fn searched(prefix: Prefix, number: Decimal, unit: Unit, convert: impl Fn(Decimal) -> Option<Decimal>) -> Result<Match, String> {
+fn searched(
+    prefix: Prefix,
+    number: Decimal,
+    unit: Unit,
+    convert: impl Fn(Decimal) -> Option<Decimal>,
+) -> Result<Match, String> {
     let margin = match prefix {
         Prefix::Eq | Prefix::Ne => implicit_precision(number),
         Prefix::Ap => Decimal::new(number.abs().coefficient(), number.scale() + 1),
         _ => Decimal::ZERO,
     };
-    let end = |end: Option<Decimal>| end.and_then(&convert).map(numeric).ok_or("This number is too large to search for");
-    Ok(Match { prefix, unit, low: end(number.checked_sub(margin))?, high: end(number.checked_add(margin))? })
+    let end = |end: Option<Decimal>| {
+        end.and_then(&convert)
+            .map(numeric)
+            .ok_or("This number is too large to search for")
+    };
+    Ok(Match {
+        prefix,
+        unit,
+        low: end(number.checked_sub(margin))?,
+        high: end(number.checked_add(margin))?,
+    })
 }
 
 /// Half a unit of the last digit. A single digit with an exponent counts as two digits, since the specification
 /// reads `1e2` as `[95, 105)`.
 fn implicit_precision(number: Decimal) -> Decimal {
-    let scale = if number.scale() < 0 && number.coefficient().abs() < 10 { number.scale() + 2 } else { number.scale() + 1 };
+    let scale = if number.scale() < 0 && number.coefficient().abs() < 10 {
+        number.scale() + 2
+    } else {
+        number.scale() + 1
+    };
     Decimal::new(5, scale)
 }
 
@@ -249,7 +297,9 @@ pub fn branches<'m>(matches: &[Match], systems: &HashMap<String, i32>) -> Vec<Br
     }
     let mut branches = Vec::new();
     for ((prefix, unit), group) in groups {
-        let Some(unit) = UnitCondition::new(unit, systems) else { continue };
+        let Some(unit) = UnitCondition::new(unit, systems) else {
+            continue;
+        };
         if group.len() > MAX_BRANCHES {
             branches.push(any(prefix, unit, &group));
             continue;
@@ -281,7 +331,9 @@ fn one<'m>(unit: UnitCondition, m: Match, part: Option<Part>) -> Branch<'m> {
         match part {
             None => {}
             Some(Part::From) => {
-                sql.column(t, ".low >= ").bind(m.low.clone()).push("::text::numeric AND ");
+                sql.column(t, ".low >= ")
+                    .bind(m.low.clone())
+                    .push("::text::numeric AND ");
             }
             Some(Part::Across) => {
                 sql.column(t, ".low <> ").column(t, ".high AND ").column(t, ".low < ");
@@ -306,7 +358,13 @@ fn any<'m>(prefix: Prefix, unit: UnitCondition, group: &[&Match]) -> Branch<'m> 
         })),
         condition: Box::new(move |sql, t| {
             unit.write(sql, t);
-            condition(sql, t, prefix, |sql| _ = sql.push("v.low"), |sql| _ = sql.push("v.high"));
+            condition(
+                sql,
+                t,
+                prefix,
+                |sql| _ = sql.push("v.low"),
+                |sql| _ = sql.push("v.high"),
+            );
         }),
     }
 }
@@ -333,12 +391,18 @@ impl UnitCondition {
     fn write(&self, sql: &mut Sql, t: Alias) {
         match self {
             UnitCondition::AllBut(converted) => sql.column(t, ".system <> ").bind(*converted),
-            UnitCondition::Named(unit, converted) => {
-                sql.column(t, ".code = ").bind(unit.clone()).push(" AND ").column(t, ".system <> ").bind(*converted)
-            }
-            UnitCondition::Coded(system, code) => {
-                sql.column(t, ".code = ").bind(code.clone()).push(" AND ").column(t, ".system = ").bind(*system)
-            }
+            UnitCondition::Named(unit, converted) => sql
+                .column(t, ".code = ")
+                .bind(unit.clone())
+                .push(" AND ")
+                .column(t, ".system <> ")
+                .bind(*converted),
+            UnitCondition::Coded(system, code) => sql
+                .column(t, ".code = ")
+                .bind(code.clone())
+                .push(" AND ")
+                .column(t, ".system = ")
+                .bind(*system),
         };
         sql.push(" AND ");
     }
@@ -382,7 +446,9 @@ mod tests {
     fn rows(type_name: &str, value: Value) -> Vec<(String, String, String, String)> {
         let mut rows = Vec::new();
         index(1, type_name, &value, &mut rows);
-        rows.into_iter().map(|row| (row.system.to_owned(), row.code.into_owned(), row.low, row.high)).collect()
+        rows.into_iter()
+            .map(|row| (row.system.to_owned(), row.code.into_owned(), row.low, row.high))
+            .collect()
     }
 
     fn found(system: &str, code: &str, low: &str, high: &str) -> (String, String, String, String) {
@@ -400,9 +466,15 @@ mod tests {
             rows("Quantity", json!({"value": 5, "comparator": "<", "code": "a"})),
             [found("", "a", "-Infinity", "5e0")]
         );
-        assert_eq!(rows("Money", json!({"value": 5, "currency": "EUR"})), [found(CURRENCY, "EUR", "5e0", "5e0")]);
         assert_eq!(
-            rows("SampledData", json!({"origin": {"value": 10}, "factor": 2, "data": "1 E -3 U 4"})),
+            rows("Money", json!({"value": 5, "currency": "EUR"})),
+            [found(CURRENCY, "EUR", "5e0", "5e0")]
+        );
+        assert_eq!(
+            rows(
+                "SampledData",
+                json!({"origin": {"value": 10}, "factor": 2, "data": "1 E -3 U 4"})
+            ),
             [found("", "", "4e0", "18e0")]
         );
         assert!(rows("Quantity", json!({"unit": "mg"})).is_empty());
@@ -410,8 +482,14 @@ mod tests {
 
     #[test]
     fn a_quantity_is_found_by_code_by_unit_and_in_base_units() {
-        let kept = rows("Quantity", json!({"value": 5, "unit": "milligrams", "system": UCUM, "code": "mg"}));
-        assert_eq!(kept[..2], [found(UCUM, "mg", "5e0", "5e0"), found("", "milligrams", "5e0", "5e0")]);
+        let kept = rows(
+            "Quantity",
+            json!({"value": 5, "unit": "milligrams", "system": UCUM, "code": "mg"}),
+        );
+        assert_eq!(
+            kept[..2],
+            [found(UCUM, "mg", "5e0", "5e0"), found("", "milligrams", "5e0", "5e0")]
+        );
         let (_, gram) = ucum::canonical(Decimal::ONE, "g").unwrap();
         assert_eq!((&kept[2].0[..], &kept[2].1), (CANONICAL, &gram));
         assert_eq!(Decimal::parse(&kept[2].2), Decimal::parse("0.005"));
@@ -432,7 +510,11 @@ mod tests {
             ("ap-100", "-110", "-90"),
         ] {
             let m = parse_number(text).unwrap();
-            assert_eq!((Decimal::parse(&m.low), Decimal::parse(&m.high)), (Decimal::parse(low), Decimal::parse(high)), "{text}");
+            assert_eq!(
+                (Decimal::parse(&m.low), Decimal::parse(&m.high)),
+                (Decimal::parse(low), Decimal::parse(high)),
+                "{text}"
+            );
         }
     }
 
@@ -440,11 +522,19 @@ mod tests {
     fn the_forms_of_a_quantity() {
         assert_eq!(parse("5.4").unwrap().unit, Unit::Any);
         assert_eq!(parse("5.4||mg").unwrap().unit, Unit::Named("mg".into()));
-        assert_eq!(parse("5.4|s|c").unwrap().unit, Unit::Coded { system: "s".into(), code: "c".into() });
+        assert_eq!(
+            parse("5.4|s|c").unwrap().unit,
+            Unit::Coded {
+                system: "s".into(),
+                code: "c".into()
+            }
+        );
         let base = parse("le5|http://unitsofmeasure.org|mg").unwrap();
         assert!(matches!(&base.unit, Unit::Coded { system, .. } if system == CANONICAL));
         assert_eq!(Decimal::parse(&base.high), Decimal::parse("0.005"));
-        for text in ["", "mg", "5|mg", "5|s|", "5|a|b|c", "1e999", "--5", "5 OR 1=1", "NaN", "Infinity"] {
+        for text in [
+            "", "mg", "5|mg", "5|s|", "5|a|b|c", "1e999", "--5", "5 OR 1=1", "NaN", "Infinity",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

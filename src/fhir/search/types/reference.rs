@@ -51,7 +51,9 @@ pub struct Locator<'s> {
 impl Locator<'_> {
     /// Type and id of `Type/id`, `Type/id/_history/version` or either below this server's base.
     pub fn local<'v>(&self, reference: &'v str) -> Option<(&'v str, &'v str)> {
-        let below_base = reference.strip_prefix(self.base_url).and_then(|rest| rest.strip_prefix('/'));
+        let below_base = reference
+            .strip_prefix(self.base_url)
+            .and_then(|rest| rest.strip_prefix('/'));
         let mut parts = below_base.unwrap_or(reference).split('/');
         let (resource_type, id) = (parts.next()?, parts.next()?);
         let rest = (parts.next(), parts.next(), parts.next());
@@ -70,7 +72,10 @@ impl Locator<'_> {
 
 /// <https://hl7.org/fhir/R4/datatypes.html#id>
 pub fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
 }
 
 pub fn index<'v>(
@@ -82,13 +87,22 @@ pub fn index<'v>(
 ) {
     if let Value::String(uri) = value {
         if let Some((bare, _version)) = uri.rsplit_once('|') {
-            rows.push(Row { param, target: locator.target(bare) });
+            rows.push(Row {
+                param,
+                target: locator.target(bare),
+            });
         }
-        rows.push(Row { param, target: locator.target(uri) });
+        rows.push(Row {
+            param,
+            target: locator.target(uri),
+        });
         return;
     }
     let reference = value.get("reference").and_then(Value::as_str).unwrap_or_default();
-    rows.push(Row { param, target: locator.target(reference) });
+    rows.push(Row {
+        param,
+        target: locator.target(reference),
+    });
     if let Some(identifier) = value.get("identifier") {
         tokens.push(token::identifier(param, identifier));
     }
@@ -130,7 +144,10 @@ pub fn parse(text: &str, types: &[String], locator: Locator<'_>) -> Result<Match
 pub fn targets(matches: &[Match]) -> impl Iterator<Item = (&str, &str)> {
     matches.iter().flat_map(|m| match m {
         Match::Local(resource_type, id) => vec![(resource_type.as_str(), id.as_str())],
-        Match::Id(types, id) => types.iter().map(|resource_type| (resource_type.as_str(), id.as_str())).collect(),
+        Match::Id(types, id) => types
+            .iter()
+            .map(|resource_type| (resource_type.as_str(), id.as_str()))
+            .collect(),
         Match::Url(_) => vec![],
     })
 }

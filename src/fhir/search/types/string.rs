@@ -52,7 +52,10 @@ pub fn index<'v>(param: i16, type_name: &str, value: &'v Value, rows: &mut Vec<R
     for part in parts.iter().filter_map(|part| value.get(part)) {
         match part {
             Value::String(text) => push(param, text, rows),
-            Value::Array(texts) => texts.iter().filter_map(Value::as_str).for_each(|text| push(param, text, rows)),
+            Value::Array(texts) => texts
+                .iter()
+                .filter_map(Value::as_str)
+                .for_each(|text| push(param, text, rows)),
             _ => {}
         }
     }
@@ -69,9 +72,17 @@ fn push<'v>(param: i16, exact: &'v str, rows: &mut Vec<Row<'v>>) {
         let end = norm.floor_char_boundary(start + MAX_PIECE);
         let piece = &norm[start..end];
         if start == 0 {
-            rows.push(Row { param, norm: Cow::Owned(piece.to_owned()), exact });
+            rows.push(Row {
+                param,
+                norm: Cow::Owned(piece.to_owned()),
+                exact,
+            });
         } else {
-            rows.push(Row { param, norm: Cow::Owned(format!("{CONTINUATION}{piece}")), exact: "" });
+            rows.push(Row {
+                param,
+                norm: Cow::Owned(format!("{CONTINUATION}{piece}")),
+                exact: "",
+            });
         }
         if end == norm.len() {
             return;
@@ -135,7 +146,9 @@ pub fn parse(text: &str, mode: Mode) -> Result<Match, String> {
         return Err("A string to search for must not be empty".into());
     }
     if mode != Mode::Exact && norm.len() > MAX_SEARCHED {
-        return Err(format!("A string to search for may have at most {MAX_SEARCHED} bytes; only :exact takes a longer one"));
+        return Err(format!(
+            "A string to search for may have at most {MAX_SEARCHED} bytes; only :exact takes a longer one"
+        ));
     }
     Ok(Match { mode, norm, exact })
 }
@@ -153,7 +166,9 @@ pub fn branches<'m>(matches: &[Match]) -> Vec<Branch<'m>> {
             branches.push(Branch::new(move |sql, t| match one.mode {
                 Mode::Starts => starts(sql, t, &one.norm),
                 Mode::Exact => {
-                    sql.column(t, ".norm = ").bind(piece(&one.norm).to_owned()).push(" AND ");
+                    sql.column(t, ".norm = ")
+                        .bind(piece(&one.norm).to_owned())
+                        .push(" AND ");
                     sql.column(t, ".exact = ").bind(one.exact.clone());
                 }
                 Mode::Contains => {
@@ -174,7 +189,11 @@ fn any<'m>(matches: Vec<Match>) -> Branch<'m> {
             let high: Vec<String> = low.iter().map(|norm| after(norm)).collect();
             Branch {
                 joins: Some(Box::new(move |sql, _| {
-                    sql.push(", unnest(").bind(low.clone()).push("::text[], ").bind(high.clone()).push("::text[]) AS v(low, high)");
+                    sql.push(", unnest(")
+                        .bind(low.clone())
+                        .push("::text[], ")
+                        .bind(high.clone())
+                        .push("::text[]) AS v(low, high)");
                 })),
                 condition: Box::new(|sql, t| {
                     sql.column(t, ".norm >= v.low AND ").column(t, ".norm < v.high");
@@ -184,7 +203,12 @@ fn any<'m>(matches: Vec<Match>) -> Branch<'m> {
         Mode::Exact => Branch::new(move |sql, t| {
             let norms: Vec<String> = matches.iter().map(|m| piece(&m.norm).to_owned()).collect();
             let exacts: Vec<String> = matches.iter().map(|m| m.exact.clone()).collect();
-            sql.column(t, ".norm = ANY(").bind(norms).push(") AND ").column(t, ".exact = ANY(").bind(exacts).push(")");
+            sql.column(t, ".norm = ANY(")
+                .bind(norms)
+                .push(") AND ")
+                .column(t, ".exact = ANY(")
+                .bind(exacts)
+                .push(")");
         }),
         Mode::Contains => Branch::new(move |sql, t| {
             let patterns: Vec<String> = matches.iter().map(|m| format!("%{}%", m.norm)).collect();
@@ -195,19 +219,31 @@ fn any<'m>(matches: Vec<Match>) -> Branch<'m> {
 
 /// `norm` has no wildcards of LIKE: they are punctuation.
 fn starts(sql: &mut Sql, t: Alias, norm: &str) {
-    sql.column(t, ".norm >= ").bind(norm.to_owned()).push(" AND ").column(t, ".norm < ").bind(after(norm));
+    sql.column(t, ".norm >= ")
+        .bind(norm.to_owned())
+        .push(" AND ")
+        .column(t, ".norm < ")
+        .bind(after(norm));
 }
 
 fn as_written<'m>(m: Match) -> Branch<'m> {
     Branch::new(move |sql, t| match m.mode {
         Mode::Starts => {
-            sql.push("starts_with(").column(t, ".exact, ").bind(m.exact.clone()).push(")");
+            sql.push("starts_with(")
+                .column(t, ".exact, ")
+                .bind(m.exact.clone())
+                .push(")");
         }
         Mode::Exact => {
-            sql.column(t, ".norm = '' AND ").column(t, ".exact = ").bind(m.exact.clone());
+            sql.column(t, ".norm = '' AND ")
+                .column(t, ".exact = ")
+                .bind(m.exact.clone());
         }
         Mode::Contains => {
-            sql.push("strpos(").column(t, ".exact, ").bind(m.exact.clone()).push(") > 0");
+            sql.push("strpos(")
+                .column(t, ".exact, ")
+                .bind(m.exact.clone())
+                .push(") > 0");
         }
     })
 }
@@ -251,7 +287,10 @@ mod tests {
         let name = json!({"use": "official", "family": "Núñez", "given": ["Ana", "María"], "suffix": ["MD"]});
         let mut rows = Vec::new();
         index(1, "HumanName", &name, &mut rows);
-        assert_eq!(rows.iter().map(|row| row.norm.as_ref()).collect::<Vec<_>>(), ["nunez", "ana", "maria", "md"]);
+        assert_eq!(
+            rows.iter().map(|row| row.norm.as_ref()).collect::<Vec<_>>(),
+            ["nunez", "ana", "maria", "md"]
+        );
         assert_eq!(rows[0].exact, "Núñez");
     }
 

@@ -61,22 +61,53 @@ pub fn index<'v>(param: i16, type_name: &str, value: &'v Value, rows: &mut Vec<R
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     match type_name {
         "CodeableConcept" => {
-            let codings = value.get("coding").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let codings = value
+                .get("coding")
+                .and_then(Value::as_array)
+                .map_or(&[][..], Vec::as_slice);
             for coding in codings {
                 index(param, "Coding", coding, rows);
             }
             if codings.is_empty() {
-                rows.push(Row { param, code: Cow::Borrowed(""), system: "" });
+                rows.push(Row {
+                    param,
+                    code: Cow::Borrowed(""),
+                    system: "",
+                });
             }
         }
-        "Coding" => rows.push(Row { param, code: folded(text("code")), system: text("system") }),
+        "Coding" => rows.push(Row {
+            param,
+            code: folded(text("code")),
+            system: text("system"),
+        }),
         "Identifier" => rows.push(identifier(param, value)),
-        "ContactPoint" => rows.push(Row { param, code: folded(text("value")), system: "" }),
+        "ContactPoint" => rows.push(Row {
+            param,
+            code: folded(text("value")),
+            system: "",
+        }),
         _ => match value {
-            Value::String(code) if type_name == "code" => rows.push(Row { param, code: folded(code), system: "" }),
-            Value::String(code) => rows.push(Row { param, code: key(Cow::Borrowed(code)), system: "" }),
-            Value::Bool(yes) => rows.push(Row { param, code: Cow::Borrowed(if *yes { "true" } else { "false" }), system: "" }),
-            Value::Number(number) => rows.push(Row { param, code: Cow::Owned(number.to_string()), system: "" }),
+            Value::String(code) if type_name == "code" => rows.push(Row {
+                param,
+                code: folded(code),
+                system: "",
+            }),
+            Value::String(code) => rows.push(Row {
+                param,
+                code: key(Cow::Borrowed(code)),
+                system: "",
+            }),
+            Value::Bool(yes) => rows.push(Row {
+                param,
+                code: Cow::Borrowed(if *yes { "true" } else { "false" }),
+                system: "",
+            }),
+            Value::Number(number) => rows.push(Row {
+                param,
+                code: Cow::Owned(number.to_string()),
+                system: "",
+            }),
             _ => {}
         },
     }
@@ -85,7 +116,11 @@ pub fn index<'v>(param: i16, type_name: &str, value: &'v Value, rows: &mut Vec<R
 /// The row of an Identifier: of a token parameter, or of a reference parameter for its `:identifier` modifier.
 pub fn identifier(param: i16, identifier: &Value) -> Row<'_> {
     let text = |name: &str| identifier.get(name).and_then(Value::as_str).unwrap_or_default();
-    Row { param, code: key(Cow::Borrowed(text("value"))), system: text("system") }
+    Row {
+        param,
+        code: key(Cow::Borrowed(text("value"))),
+        system: text("system"),
+    }
 }
 
 fn folded(code: &str) -> Cow<'_, str> {
@@ -131,7 +166,11 @@ pub fn parse(text: &str, case: Case, implied: impl Fn(&str) -> bool) -> Result<M
             system if implied(&system) => (System::Implied(system), unescape(code)),
             system => (System::Named(system), unescape(code)),
         },
-        _ => return Err("A token has the form code, system|code, |code or system|; write \\| for a bar inside it".into()),
+        _ => {
+            return Err(
+                "A token has the form code, system|code, |code or system|; write \\| for a bar inside it".into(),
+            );
+        }
     };
     if code.is_empty() && matches!(system, System::Any | System::None) {
         return Err("A token needs a code or a system".into());
@@ -162,7 +201,11 @@ pub fn branches<'m>(matches: &[Match], systems: &HashMap<String, i32>) -> Vec<Br
     // Codes by the systems that they may be of (`None`: any), and the systems whose every code will do.
     let mut codes: BTreeMap<Option<Vec<i32>>, Vec<String>> = BTreeMap::new();
     let mut whole: Vec<i32> = Vec::new();
-    for Match { system, codes: searched } in matches {
+    for Match {
+        system,
+        codes: searched,
+    } in matches
+    {
         let allowed = match system {
             System::Any => None,
             System::None => Some(vec![0]),
@@ -189,7 +232,10 @@ pub fn branches<'m>(matches: &[Match], systems: &HashMap<String, i32>) -> Vec<Br
     }
     if !whole.is_empty() {
         branches.push(Branch::new(move |sql, t| {
-            sql.column(t, ".system = ANY(").bind(whole.clone()).push(") AND ").column(t, ".code <> ''");
+            sql.column(t, ".system = ANY(")
+                .bind(whole.clone())
+                .push(") AND ")
+                .column(t, ".code <> ''");
         }));
     }
     branches
@@ -204,7 +250,10 @@ fn one_code<'m>(code: String, systems: Option<Vec<i32>>) -> Branch<'m> {
                 sql.push(" AND ").column(t, ".system = ").bind(system);
             }
             Some(systems) => {
-                sql.push(" AND ").column(t, ".system = ANY(").bind(systems.to_vec()).push(")");
+                sql.push(" AND ")
+                    .column(t, ".system = ANY(")
+                    .bind(systems.to_vec())
+                    .push(")");
             }
         }
     })
@@ -214,7 +263,10 @@ fn any_code<'m>(codes: Vec<String>, systems: Option<Vec<i32>>) -> Branch<'m> {
     Branch::new(move |sql, t| {
         sql.column(t, ".code = ANY(").bind(codes.clone()).push(")");
         if let Some(systems) = &systems {
-            sql.push(" AND ").column(t, ".system = ANY(").bind(systems.clone()).push(")");
+            sql.push(" AND ")
+                .column(t, ".system = ANY(")
+                .bind(systems.clone())
+                .push(")");
         }
     })
 }
@@ -227,21 +279,35 @@ mod tests {
     fn rows(type_name: &str, value: Value) -> Vec<(String, String)> {
         let mut rows = Vec::new();
         index(1, type_name, &value, &mut rows);
-        rows.into_iter().map(|row| (row.system.to_owned(), row.code.into_owned())).collect()
+        rows.into_iter()
+            .map(|row| (row.system.to_owned(), row.code.into_owned()))
+            .collect()
     }
 
     #[test]
     fn every_type_that_a_token_applies_to_is_indexed() {
         let pair = |system: &str, code: &str| (system.to_owned(), code.to_owned());
-        assert_eq!(rows("Coding", json!({"system": "s", "code": "AbC"})), [pair("s", "abc")]);
+        assert_eq!(
+            rows("Coding", json!({"system": "s", "code": "AbC"})),
+            [pair("s", "abc")]
+        );
         assert_eq!(rows("Coding", json!({"display": "words"})), [pair("", "")]);
         assert_eq!(
-            rows("CodeableConcept", json!({"coding": [{"system": "s", "code": "a"}, {"code": "b"}], "text": "t"})),
+            rows(
+                "CodeableConcept",
+                json!({"coding": [{"system": "s", "code": "a"}, {"code": "b"}], "text": "t"})
+            ),
             [pair("s", "a"), pair("", "b")]
         );
         assert_eq!(rows("CodeableConcept", json!({"text": "t"})), [pair("", "")]);
-        assert_eq!(rows("Identifier", json!({"system": "s", "value": "MRN-1"})), [pair("s", "MRN-1")]);
-        assert_eq!(rows("ContactPoint", json!({"system": "email", "value": "A@b.c"})), [pair("", "a@b.c")]);
+        assert_eq!(
+            rows("Identifier", json!({"system": "s", "value": "MRN-1"})),
+            [pair("s", "MRN-1")]
+        );
+        assert_eq!(
+            rows("ContactPoint", json!({"system": "email", "value": "A@b.c"})),
+            [pair("", "a@b.c")]
+        );
         assert_eq!(rows("boolean", json!(true)), [pair("", "true")]);
         assert_eq!(rows("code", json!("final")), [pair("", "final")]);
         assert_eq!(rows("id", json!("Ab")), [pair("", "Ab")]);
@@ -250,12 +316,48 @@ mod tests {
     #[test]
     fn the_four_forms_of_a_token() {
         let parse = |text| parse(text, Case::Folded, |system| system == "implied").unwrap();
-        assert_eq!(parse("A"), Match { system: System::Any, codes: vec!["a".into()] });
-        assert_eq!(parse("s|A"), Match { system: System::Named("s".into()), codes: vec!["a".into()] });
-        assert_eq!(parse("|A"), Match { system: System::None, codes: vec!["a".into()] });
-        assert_eq!(parse("s|"), Match { system: System::Named("s".into()), codes: vec![] });
-        assert_eq!(parse("implied|a"), Match { system: System::Implied("implied".into()), codes: vec!["a".into()] });
-        assert_eq!(parse(r"s|a\|b"), Match { system: System::Named("s".into()), codes: vec!["a|b".into()] });
+        assert_eq!(
+            parse("A"),
+            Match {
+                system: System::Any,
+                codes: vec!["a".into()]
+            }
+        );
+        assert_eq!(
+            parse("s|A"),
+            Match {
+                system: System::Named("s".into()),
+                codes: vec!["a".into()]
+            }
+        );
+        assert_eq!(
+            parse("|A"),
+            Match {
+                system: System::None,
+                codes: vec!["a".into()]
+            }
+        );
+        assert_eq!(
+            parse("s|"),
+            Match {
+                system: System::Named("s".into()),
+                codes: vec![]
+            }
+        );
+        assert_eq!(
+            parse("implied|a"),
+            Match {
+                system: System::Implied("implied".into()),
+                codes: vec!["a".into()]
+            }
+        );
+        assert_eq!(
+            parse(r"s|a\|b"),
+            Match {
+                system: System::Named("s".into()),
+                codes: vec!["a|b".into()]
+            }
+        );
     }
 
     #[test]

@@ -27,9 +27,15 @@ pub fn index<'v>(param: i16, type_name: &str, value: &'v Value, rows: &mut Vec<R
     if type_name == "canonical"
         && let Some((bare, _version)) = uri.rsplit_once('|')
     {
-        rows.push(Row { param, uri: key(Cow::Borrowed(bare)) });
+        rows.push(Row {
+            param,
+            uri: key(Cow::Borrowed(bare)),
+        });
     }
-    rows.push(Row { param, uri: key(Cow::Borrowed(uri)) });
+    rows.push(Row {
+        param,
+        uri: key(Cow::Borrowed(uri)),
+    });
 }
 
 /// The searched URI as it stands in the index. A bar needs no escape here: it belongs to a canonical.
@@ -70,6 +76,9 @@ mod tests {
         let value = json!("http://x.org/q|2.0");
         let mut rows = Vec::new();
         index(1, "canonical", &value, &mut rows);
-        assert_eq!(rows.iter().map(|row| row.uri.as_ref()).collect::<Vec<_>>(), ["http://x.org/q", "http://x.org/q|2.0"]);
+        assert_eq!(
+            rows.iter().map(|row| row.uri.as_ref()).collect::<Vec<_>>(),
+            ["http://x.org/q", "http://x.org/q|2.0"]
+        );
     }
 }

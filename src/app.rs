@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use crate::base::{Clock, Database, IdGenerator, listen, migrations};
 use crate::config::Config;
-use crate::fhir::hooks::Hooks;
+use crate::fhir::hooks::{Guard, Hooks};
+use crate::fhir::integrity::ReferentialIntegrity;
 use crate::fhir::operations;
 use crate::fhir::server::{FhirServer, FhirSettings};
 use crate::jobs::{Registry, Worker};
@@ -32,7 +33,7 @@ impl App {
     /// # Errors
     /// When the database cannot be read.
     pub async fn build(config: Config, database: Database, clock: Clock, ids: IdGenerator) -> Result<Arc<Self>> {
-        let server = FhirServer::open(&database, settings(&config), hooks(), clock.clone(), ids.clone());
+        let server = FhirServer::open(&database, settings(&config), hooks(&config), clock.clone(), ids.clone());
         let fhir = server.await.context("cannot open the FHIR server on the database")?;
         Ok(Arc::new(Self {
             config,
@@ -75,9 +76,13 @@ fn settings(config: &Config) -> FhirSettings {
 }
 
 /// Every hook, in the order in which they run.
-fn hooks() -> Hooks {
+fn hooks(config: &Config) -> Hooks {
+    let mut guards: Vec<Box<dyn Guard>> = Vec::new();
+    if config.fhir.referential_integrity {
+        guards.push(Box::new(ReferentialIntegrity));
+    }
     Hooks {
-        guards: vec![],
+        guards,
         reactions: vec![],
         operations: vec![Box::new(operations::Validate)],
     }

@@ -31,6 +31,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub postgres: PostgresConfig,
     pub http: HttpConfig,
+    pub fhir: FhirConfig,
     pub search: SearchConfig,
     pub jobs: JobsConfig,
     pub log: LogConfig,
@@ -67,6 +68,14 @@ pub struct HttpConfig {
     /// Web origins whose scripts may use this server, as in `https://app.example`; `*` for all, empty for none. In the
     /// environment, separated by commas.
     pub cors_origins: Vec<String>,
+}
+
+/// What the server demands of resources beyond the rules of FHIR.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FhirConfig {
+    /// Refuse references that lead nowhere, and the deletion of what others refer to.
+    pub referential_integrity: bool,
 }
 
 /// How much a search answers.
@@ -113,6 +122,7 @@ impl Default for Config {
             database: DatabaseConfig::default(),
             postgres: PostgresConfig::default(),
             http: HttpConfig::default(),
+            fhir: FhirConfig::default(),
             search: SearchConfig::default(),
             jobs: JobsConfig::default(),
             log: LogConfig::default(),

@@ -1,5 +1,6 @@
 //! All that the FHIR server is made of.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::commit;
@@ -24,6 +25,8 @@ pub struct FhirServer {
     pub settings: FhirSettings,
     /// Marks the rules by which index rows are made: rows with another mark are replaced when their resource is written.
     pub(super) index_version: i32,
+    /// The CapabilityStatement, written when it is first asked for: it is large, and the same as long as the server runs.
+    pub(super) capabilities: OnceLock<String>,
 }
 
 /// What an operator may set.
@@ -70,6 +73,7 @@ impl FhirServer {
             ids,
             settings,
             index_version,
+            capabilities: OnceLock::new(),
         })
     }
 }

@@ -9,7 +9,8 @@ use crate::fhir::metadata;
 use crate::fhir::server::FhirServer;
 
 pub fn capabilities(server: &FhirServer) -> Answer {
-    Answer::with_body(metadata::capability_statement(server))
+    let statement = server.capabilities.get_or_init(|| metadata::capability_statement(server));
+    Answer::with_body(statement.clone())
 }
 
 /// Open to everyone, hence without a caller: a client reads this to find out how to identify itself.

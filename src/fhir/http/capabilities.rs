@@ -9,7 +9,9 @@ use crate::fhir::metadata;
 use crate::fhir::server::FhirServer;
 
 pub fn capabilities(server: &FhirServer) -> Answer {
-    let statement = server.capabilities.get_or_init(|| metadata::capability_statement(server));
+    let statement = server
+        .capabilities
+        .get_or_init(|| metadata::capability_statement(server));
     Answer::with_body(statement.clone())
 }
 

@@ -45,7 +45,7 @@ enum Suite {
 impl Suite {
     const ALL: [Suite; 4] = [Suite::Examples, Suite::Fhirpath, Suite::FhirpathPatch, Suite::JsonPatch];
 
-    fn folder<'a>(self, args: &'a Args) -> PathBuf {
+    fn folder(self, args: &Args) -> PathBuf {
         match self {
             Suite::Examples => args.hl7.clone(),
             Suite::Fhirpath => args.cases.join("fhirpath-r4"),

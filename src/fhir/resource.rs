@@ -238,8 +238,8 @@ pub fn survives_jsonb(value: &Value) -> bool {
     match value {
         Value::Number(number) => {
             let text = number.as_str();
-            !text.contains(['e', 'E'])
-                && !(text.starts_with('-') && text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.')))
+            let is_negative_zero = text.starts_with('-') && text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.'));
+            !text.contains(['e', 'E']) && !is_negative_zero
         }
         Value::Array(items) => items.iter().all(survives_jsonb),
         Value::Object(object) => object.values().all(survives_jsonb),

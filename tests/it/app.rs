@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::{env, fs, process, thread};
 
-use jiff::{SignedDuration, Timestamp};
 use medconsult::app::{App, migrate};
-use medconsult::base::clock::ManualClock;
 use medconsult::base::database::PoolSizes;
 use medconsult::base::postgres::{Cluster, ClusterOptions, Durability};
 use medconsult::base::{Clock, Database, IdGenerator};
@@ -97,6 +95,7 @@ fn remove_old_clusters(parent: &Path) {
 
 /// Starts a shell that waits for the end of this process (whose end of the pipe is closed by then, whatever happened),
 /// kills the Postgres and removes its files.
+#[expect(clippy::zombie_processes, reason = "the watchdog outlives this process")]
 pub fn stop_with_this_process(data_dir: &Path) {
     let script = r#"read -r _
         if read -r pid < "$0/postgres/postmaster.pid"; then
@@ -131,44 +130,26 @@ pub struct TestApp {
     pub base: String,
     pub client: Client,
     pub app: Arc<App>,
-    pub clock: TestClock,
     database: TestDatabase,
     stop: watch::Sender<bool>,
 }
 
-/// The clock of a [`TestApp`]: the time of the machine, unless the test asked for one that it moves itself.
-pub enum TestClock {
-    System,
-    Manual(ManualClock),
-}
-
-/// Starts a server whose clock is the machine's.
+/// Starts a server with the default settings.
 pub async fn spawn_app() -> TestApp {
     spawn_app_with(|_| {}).await
 }
 
 /// Starts a server with other settings than the default ones.
 pub async fn spawn_app_with(change: impl FnOnce(&mut Config)) -> TestApp {
-    spawn(TestDatabase::new().await, change, Clock::system(), TestClock::System).await
+    spawn(TestDatabase::new().await, change).await
 }
 
 /// Starts a server on a database that the test has prepared.
 pub async fn spawn_app_on(database: TestDatabase) -> TestApp {
-    spawn(database, |_| {}, Clock::system(), TestClock::System).await
+    spawn(database, |_| {}).await
 }
 
-/// Starts a server whose clock stands at `start` until [`TestApp::advance`] moves it.
-pub async fn spawn_app_at(start: &str) -> TestApp {
-    let (clock, hand) = Clock::manual(start.parse().expect("an instant"));
-    spawn(TestDatabase::new().await, |_| {}, clock, TestClock::Manual(hand)).await
-}
-
-async fn spawn(
-    database: TestDatabase,
-    change: impl FnOnce(&mut Config),
-    clock: Clock,
-    test_clock: TestClock,
-) -> TestApp {
+async fn spawn(database: TestDatabase, change: impl FnOnce(&mut Config)) -> TestApp {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = Config {
         listen: listener.local_addr().unwrap(),
@@ -182,7 +163,7 @@ async fn spawn(
         read: config.database.read_connections,
     };
     let pools = Database::open(database.options(), sizes);
-    let app = App::build(config, pools, clock, IdGenerator::random())
+    let app = App::build(config, pools, Clock::system(), IdGenerator::random())
         .await
         .expect("the server is put together");
     let (stop, stopped) = watch::channel(false);
@@ -195,7 +176,6 @@ async fn spawn(
         base,
         client,
         app,
-        clock: test_clock,
         database,
         stop,
     }
@@ -238,28 +218,11 @@ impl TestApp {
     pub async fn connection(&self) -> PgConnection {
         self.database.options().connect().await.unwrap()
     }
-
-    /// Moves the clock of a server made by [`spawn_app_at`].
-    pub fn advance(&self, by: SignedDuration) {
-        match &self.clock {
-            TestClock::Manual(hand) => hand.advance(by),
-            TestClock::System => panic!("this server runs on the machine's clock; use spawn_app_at"),
-        }
-    }
-
-    pub fn now(&self) -> Timestamp {
-        self.app.clock.now()
-    }
-
-    /// Runs all jobs that are due, and those that they cause.
-    pub async fn run_jobs(&self) -> usize {
-        self.app.worker().run_due().await.unwrap()
-    }
 }
 
 impl Drop for TestApp {
-    /// Stops the server, and fails the test if it leaves a job that nobody ran: a test that causes a job says by
-    /// [`TestApp::run_jobs`] that it knows.
+    /// Stops the server, and fails the test if it leaves a job that nobody ran: a test that causes a job runs it, by a
+    /// worker of its own ([`App::worker`]).
     fn drop(&mut self) {
         self.stop.send_replace(true);
         if !thread::panicking() {

@@ -22,6 +22,12 @@ use super::records::BUNDLE;
 const FIRST_RID: i64 = 1 << 48;
 
 /// The rows of some resources, column by column. What Rust has no type for goes as text.
+/// Columns of `idx_reference`: rid, param, target, url.
+type ReferenceColumns = (Vec<i64>, Vec<i16>, Vec<Option<i64>>, Vec<Option<String>>);
+
+/// Columns of `idx_quantity`: rid, param, low, high, system, code.
+type QuantityColumns = (Vec<i64>, Vec<i16>, Vec<String>, Vec<String>, Vec<i32>, Vec<String>);
+
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     rid: Vec<i64>,
@@ -30,10 +36,10 @@ pub struct Rows {
     index_version: Vec<i32>,
     content: Vec<String>,
     token: (Vec<i64>, Vec<i16>, Vec<String>, Vec<i32>),
-    reference: (Vec<i64>, Vec<i16>, Vec<Option<i64>>, Vec<Option<String>>),
+    reference: ReferenceColumns,
     string: (Vec<i64>, Vec<i16>, Vec<String>, Vec<String>),
     date: (Vec<i64>, Vec<i16>, Vec<String>, Vec<String>),
-    quantity: (Vec<i64>, Vec<i16>, Vec<String>, Vec<String>, Vec<i32>, Vec<String>),
+    quantity: QuantityColumns,
     uri: (Vec<i64>, Vec<i16>, Vec<String>),
 }
 

@@ -52,7 +52,7 @@ pub fn patient(number: u64) -> Value {
         "active": true,
         "name": [{ "use": "official", "family": family, "given": [pick(&GIVEN, number, 4), "Q."] }],
         "telecom": [{ "system": "phone", "value": format!("555-{number}"), "use": "home" }],
-        "gender": if number % 2 == 0 { "female" } else { "male" },
+        "gender": if number.is_multiple_of(2) { "female" } else { "male" },
         "birthDate": &born[..10],
         "address": [{
             "line": [format!("{} Long Street", number % 999)], "city": format!("Town {}", number % 300),

@@ -146,9 +146,15 @@ fn entries(texts: &[&RawValue]) -> Vec<Part> {
     texts.iter().enumerate().map(part).collect()
 }
 
+/// An entry by its place in the file, and why it cannot be sent.
+type Refused = (usize, FhirError);
+
+/// What each `fullUrl` of a collection stands for.
+type FullUrls = Arc<HashMap<String, String>>;
+
 /// The resources of a collection. Its groups are stored apart from each other, so that no server could tell what the
 /// `fullUrl` of an entry in another group stands for: all of them are noted here.
-fn resources(texts: &[&RawValue]) -> Result<(Vec<Part>, Arc<HashMap<String, String>>), FhirError> {
+fn resources(texts: &[&RawValue]) -> Result<(Vec<Part>, FullUrls), FhirError> {
     let mut parts = Vec::with_capacity(texts.len());
     let mut names = HashMap::new();
     for (index, text) in texts.iter().enumerate() {
@@ -244,7 +250,7 @@ impl Unit {
     ///
     /// # Errors
     /// When the file is not one that can be loaded.
-    pub fn entries(&self) -> Result<(Vec<Entry>, Vec<(usize, FhirError)>), FhirError> {
+    pub fn entries(&self) -> Result<(Vec<Entry>, Vec<Refused>), FhirError> {
         let (mut ready, mut refused) = (Vec::with_capacity(self.len()), Vec::new());
         let mut sort = |part: &Part, made: Result<Value, FhirError>| match made {
             Ok(value) => ready.push(Entry {

@@ -222,7 +222,8 @@ impl Prepared {
     /// Rewrites the links whose target is known only now, and notes conditional references.
     fn rewrite_links(&self, server: &FhirServer, pending: &mut Pending) -> Result<(), FhirError> {
         let is_patch = pending.method == Method::Patch;
-        if !pending.may_hold_conditional && !self.links.has_unknown && !(is_patch && !self.links.is_empty()) {
+        let patch_may_hold_links = is_patch && !self.links.is_empty();
+        if !(pending.may_hold_conditional || self.links.has_unknown || patch_may_hold_links) {
             return Ok(());
         }
         let Some(resource) = &mut pending.after else {

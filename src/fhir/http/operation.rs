@@ -72,7 +72,7 @@ fn find<'s>(
     name: &str,
 ) -> Result<&'s dyn Operation> {
     let code = name.trim_start_matches('$');
-    let fits = |operation: &&Box<dyn Operation>| {
+    let fits = |operation: &dyn Operation| {
         let definition = operation.definition();
         let level = match (resource_type, on_instance) {
             (None, _) => "system",
@@ -88,19 +88,21 @@ fn find<'s>(
             && definition[level] == true
             && resource_type.is_none_or(|wanted| types.any(|name| name == wanted || name == "Resource"))
     };
-    let found = server.hooks.operations.iter().find(fits);
-    found.map(|operation| &**operation).ok_or_else(|| {
-        let at = match (resource_type, on_instance) {
-            (None, _) => "on the whole server".to_owned(),
-            (Some(name), false) => format!("on the type {name}"),
-            (Some(name), true) => format!("on one {name}"),
-        };
-        let text = format!(
-            "There is no operation ${} {at}. /metadata lists those there are.",
-            excerpt(code)
-        );
-        FhirError::no_such_address(text)
-    })
+    let mut operations = server.hooks.operations.iter().map(AsRef::as_ref);
+    operations
+        .find(|operation: &&dyn Operation| fits(*operation))
+        .ok_or_else(|| {
+            let at = match (resource_type, on_instance) {
+                (None, _) => "on the whole server".to_owned(),
+                (Some(name), false) => format!("on the type {name}"),
+                (Some(name), true) => format!("on one {name}"),
+            };
+            let text = format!(
+                "There is no operation ${} {at}. /metadata lists those there are.",
+                excerpt(code)
+            );
+            FhirError::no_such_address(text)
+        })
 }
 
 pub async fn handle_get(State(server): Server, caller: Caller, path: OperationPath, ask: Ask) -> Response {

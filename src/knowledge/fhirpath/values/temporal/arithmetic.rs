@@ -194,8 +194,8 @@ impl DateTime {
 fn digits_needed(nanos: u32) -> u8 {
     match nanos {
         0 => 0,
-        _ if nanos % 1_000_000 == 0 => 3,
-        _ if nanos % 1000 == 0 => 6,
+        _ if nanos.is_multiple_of(1_000_000) => 3,
+        _ if nanos.is_multiple_of(1000) => 6,
         _ => 9,
     }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::examples::difference;
 use super::xml::Node;
 use super::{CaseResult, SuiteResult};
 use crate::fhir::error::FhirError;
@@ -77,7 +78,11 @@ fn verdict(name: &str, outcome: Result<(), FhirError>, patched: &Value, expected
     match (outcome, expected) {
         (Ok(()), Some(expected)) if expected == patched => CaseResult::passed(name),
         (Err(error), None) if error.status == UNPROCESSABLE => CaseResult::passed(name),
-        (Ok(()), _) => CaseResult::failed(name, format!("made {patched}")),
+        (Ok(()), Some(expected)) => {
+            let place = difference(expected, patched, "the result").unwrap_or_default();
+            CaseResult::failed(name, format!("{place}: made {patched} instead of {expected}"))
+        }
+        (Ok(()), None) => CaseResult::failed(name, format!("is not refused, but makes {patched}")),
         (Err(error), _) => CaseResult::failed(name, format!("answers {error}")),
     }
 }

@@ -127,7 +127,8 @@ impl Node {
     /// The value of an element and its `_` sibling.
     fn to_value(&self, ty: &TypeDefinition) -> Result<(Option<Value>, Option<Value>)> {
         if ty.name == "xhtml" {
-            return Ok((Some(self.source.clone().into()), None));
+            // Inside of text both ways to write a quote mean the same; the cases use one here and one there.
+            return Ok((Some(self.source.replace("&quot;", "\"").into()), None));
         }
         if ty.kind != TypeKind::Primitive {
             return Ok((Some(Value::Object(self.to_members(ty)?)), None));

@@ -29,7 +29,7 @@ bench-layouts: setup ## measure the index layouts of docs/decisions/0001 at a mi
 	./benches/layouts/run.sh
 
 conformance: setup $(EXAMPLES) ## run HL7's official suites and write docs/conformance.md
-	cargo run --quiet -- conformance
+	cargo run --quiet -- conformance --record docs/conformance.md
 
 audit: ## known security holes in dependencies (needs a network and cargo-deny)
 	cargo deny check advisories

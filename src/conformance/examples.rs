@@ -21,7 +21,7 @@ const CONCURRENCY: usize = 4;
 
 /// Resource types whose instances in HL7's package *define* FHIR rather than show how it is used; the package holds
 /// thousands of them.
-const DEFINITIONAL: [&str; 13] = [
+pub const DEFINITIONAL: [&str; 13] = [
     "CapabilityStatement",
     "CodeSystem",
     "CompartmentDefinition",

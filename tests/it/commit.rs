@@ -1,13 +1,7 @@
 //! The one door for writes, and what it leaves to be read: without HTTP, so that races are as tight as they get.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use futures::future::{BoxFuture, join_all};
 use jiff::SignedDuration;
-use medconsult::base::clock::ManualClock;
-use medconsult::base::database::PoolSizes;
-use medconsult::base::{Clock, Database, IdGenerator};
 use medconsult::fhir::caller::Caller;
 use medconsult::fhir::commit::{CommitError, Effect, Op, Outcome, Target, Write, commit};
 use medconsult::fhir::error::FhirError;
@@ -15,46 +9,12 @@ use medconsult::fhir::hooks::{Change, Draft, Guard, Hooks, Reaction};
 use medconsult::fhir::integrity::ReferentialIntegrity;
 use medconsult::fhir::patch::Patch;
 use medconsult::fhir::resource::{Method, StoredResource};
-use medconsult::fhir::server::{FhirServer, FhirSettings};
 use medconsult::fhir::store::{HistoryPage, HistoryQuery, HistoryScope};
 use medconsult::jobs::NewJob;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use crate::app::TestDatabase;
-
-/// A server without HTTP on a database of its own.
-struct Bench {
-    server: Arc<FhirServer>,
-    clock: ManualClock,
-    database: TestDatabase,
-}
-
-async fn bench() -> Bench {
-    bench_with(Hooks::default()).await
-}
-
-async fn bench_with(hooks: Hooks) -> Bench {
-    let database = TestDatabase::new().await;
-    let pools = Database::open(database.options(), PoolSizes { write: 16, read: 4 });
-    let settings = FhirSettings {
-        base_url: "http://localhost/fhir".to_owned(),
-        max_body_bytes: 1 << 20,
-        default_count: 20,
-        max_count: 1000,
-        cors_origins: Vec::new(),
-        body_timeout: Duration::from_secs(30),
-    };
-    let (clock, hand) = Clock::manual("2026-03-01T10:00:00Z".parse().unwrap());
-    let server = FhirServer::open(&pools, settings, hooks, clock, IdGenerator::random())
-        .await
-        .unwrap();
-    Bench {
-        server: Arc::new(server),
-        clock: hand,
-        database,
-    }
-}
+use crate::bench::{Bench, bench, bench_with};
 
 impl Bench {
     async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, CommitError> {

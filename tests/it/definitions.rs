@@ -7,27 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use medconsult::conformance::examples::DEFINITIONAL;
 use medconsult::knowledge::definitions::Definitions;
 use medconsult::knowledge::generate;
 use medconsult::knowledge::validation::Validator;
 use serde_json::Value;
-
-/// Resource types by which the package defines R4 itself; its other resources are the specification's examples.
-const DEFINITIONAL: &[&str] = &[
-    "CapabilityStatement",
-    "CodeSystem",
-    "CompartmentDefinition",
-    "ConceptMap",
-    "ImplementationGuide",
-    "NamingSystem",
-    "OperationDefinition",
-    "SearchParameter",
-    "StructureDefinition",
-    "StructureMap",
-    "TerminologyCapabilities",
-    "TestScript",
-    "ValueSet",
-];
 
 /// The files of the package that are not valid R4, where, and why. The first is an example, the others are definitional.
 const INVALID: &[(&str, &str, &str)] = &[

@@ -1,53 +1,16 @@
 //! Search against a real database: what matches, in which order, on which page. Without HTTP, which has tests of its own.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use jiff::SignedDuration;
-use medconsult::base::clock::ManualClock;
-use medconsult::base::database::PoolSizes;
-use medconsult::base::{Clock, Database, IdGenerator};
 use medconsult::fhir::caller::Caller;
 use medconsult::fhir::commit::{Op, Target, Write, commit};
 use medconsult::fhir::error::FhirError;
-use medconsult::fhir::hooks::Hooks;
 use medconsult::fhir::http::query::Query;
 use medconsult::fhir::preferences::Handling;
 use medconsult::fhir::search::{SearchPage, matches_all, page_bundle, parse, search};
-use medconsult::fhir::server::{FhirServer, FhirSettings};
 use medconsult::fhir::summary::Projection;
 use serde_json::{Value, json};
 
-use crate::app::TestDatabase;
-
-/// A server without HTTP on a database of its own.
-struct Bench {
-    server: Arc<FhirServer>,
-    clock: ManualClock,
-    _database: TestDatabase,
-}
-
-async fn bench() -> Bench {
-    let database = TestDatabase::new().await;
-    let pools = Database::open(database.options(), PoolSizes { write: 8, read: 8 });
-    let settings = FhirSettings {
-        base_url: "http://localhost/fhir".to_owned(),
-        max_body_bytes: 1 << 20,
-        default_count: 20,
-        max_count: 1000,
-        cors_origins: Vec::new(),
-        body_timeout: Duration::from_secs(30),
-    };
-    let (clock, hand) = Clock::manual("2026-03-01T10:00:00Z".parse().unwrap());
-    let server = FhirServer::open(&pools, settings, Hooks::default(), clock, IdGenerator::random())
-        .await
-        .unwrap();
-    Bench {
-        server: Arc::new(server),
-        clock: hand,
-        _database: database,
-    }
-}
+use crate::bench::{Bench, bench};
 
 impl Bench {
     /// Stores resources, in order, each under its own id.

@@ -21,6 +21,7 @@ use super::query::criteria;
 use crate::fhir::caller::Caller;
 use crate::fhir::commit::{Target, Write};
 use crate::fhir::error::{FhirError, Result, excerpt};
+use crate::fhir::server::FhirServer;
 
 pub async fn handle(
     State(server): Server,
@@ -32,28 +33,13 @@ pub async fn handle(
 ) -> Result<Answer> {
     ask.check_parameters(&[])?;
     let InstancePath { resource_type, id } = path;
-    let (if_match, if_none_match_any) = (
-        conditions::if_match(&headers)?,
-        conditions::if_none_match_any(&headers)?,
-    );
     let resource = read_resource(&server, resource_type, Some(&id), &headers, body).await?;
     check_id(&resource, &id)?;
     let target = Target::Instance {
         resource_type: resource_type.to_owned(),
         id,
     };
-    let outcome = write(
-        &server,
-        &caller,
-        Write::Update {
-            target,
-            resource,
-            if_match,
-            if_none_match_any,
-        },
-    )
-    .await?;
-    Ok(Answer::of_write(&server, outcome, &ask.preferences))
+    store(&server, &caller, &ask, &headers, target, resource).await
 }
 
 /// `PUT [base]/[type]?criteria`
@@ -65,24 +51,27 @@ pub async fn handle_conditional(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer> {
-    let (if_match, if_none_match_any) = (
-        conditions::if_match(&headers)?,
-        conditions::if_none_match_any(&headers)?,
-    );
     let target = criteria_target(resource_type, &ask)?;
     let resource = read_resource(&server, resource_type, None, &headers, body).await?;
-    let outcome = write(
-        &server,
-        &caller,
-        Write::Update {
-            target,
-            resource,
-            if_match,
-            if_none_match_any,
-        },
-    )
-    .await?;
-    Ok(Answer::of_write(&server, outcome, &ask.preferences))
+    store(&server, &caller, &ask, &headers, target, resource).await
+}
+
+async fn store(
+    server: &FhirServer,
+    caller: &Caller,
+    ask: &Ask,
+    headers: &HeaderMap,
+    target: Target,
+    resource: Value,
+) -> Result<Answer> {
+    let update = Write::Update {
+        target,
+        resource,
+        if_match: conditions::if_match(headers)?,
+        if_none_match_any: conditions::if_none_match_any(headers)?,
+    };
+    let outcome = write(server, caller, update).await?;
+    Ok(Answer::of_write(server, outcome, &ask.preferences))
 }
 
 /// What the query of a conditional update, patch or delete selects.

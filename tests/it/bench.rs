@@ -1,0 +1,45 @@
+//! The FHIR server without HTTP, for tests of what lies below it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use medconsult::base::clock::ManualClock;
+use medconsult::base::database::PoolSizes;
+use medconsult::base::{Clock, Database, IdGenerator};
+use medconsult::fhir::hooks::Hooks;
+use medconsult::fhir::server::{FhirServer, FhirSettings};
+
+use crate::app::TestDatabase;
+
+/// A server without HTTP on a database of its own.
+pub struct Bench {
+    pub server: Arc<FhirServer>,
+    pub clock: ManualClock,
+    pub database: TestDatabase,
+}
+
+pub async fn bench() -> Bench {
+    bench_with(Hooks::default()).await
+}
+
+pub async fn bench_with(hooks: Hooks) -> Bench {
+    let database = TestDatabase::new().await;
+    let pools = Database::open(database.options(), PoolSizes { write: 16, read: 8 });
+    let settings = FhirSettings {
+        base_url: "http://localhost/fhir".to_owned(),
+        max_body_bytes: 1 << 20,
+        default_count: 20,
+        max_count: 1000,
+        cors_origins: Vec::new(),
+        body_timeout: Duration::from_secs(30),
+    };
+    let (clock, hand) = Clock::manual("2026-03-01T10:00:00Z".parse().unwrap());
+    let server = FhirServer::open(&pools, settings, hooks, clock, IdGenerator::random())
+        .await
+        .unwrap();
+    Bench {
+        server: Arc::new(server),
+        clock: hand,
+        database,
+    }
+}

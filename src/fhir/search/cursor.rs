@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::parse::{Search, SortBy};
+use super::criterion::{Search, SortBy};
 use crate::fhir::error::FhirError;
 
 const DIGEST: usize = 8;
@@ -84,7 +84,10 @@ fn encode(values: &[Option<String>], rid: i64) -> Vec<u8> {
 /// Over all that decides which resources come in which order.
 fn digest(search: &Search, values: &[Option<String>], rid: i64) -> [u8; DIGEST] {
     let mut hasher = Sha256::new();
-    hasher.update(search.resource_type);
+    for ty in search.types.as_slice() {
+        hasher.update(ty.name);
+        hasher.update([0]);
+    }
     for (name, value) in search.honoured.iter().filter(|(name, _)| !is_presentation(name)) {
         hasher.update([0]);
         hasher.update(name);
@@ -114,7 +117,7 @@ impl fmt::Display for Cursor {
 }
 
 /// The text of a sort value as Postgres takes it back.
-pub(super) fn cast(by: SortBy) -> &'static str {
+pub(super) fn cast(by: &SortBy) -> &'static str {
     use super::registry::Family;
     match by {
         SortBy::LastUpdated

@@ -5,8 +5,8 @@
 //! an index by value, in which an equal value's resources stand in order of rid, and one by rid. A search reads these and
 //! no JSON, and touches the resources themselves only for the page it answers with.
 //!
-//! **From a query to a page.** [`parse`] makes a typed [`Search`] of the query's pairs, [`plan`] one SQL statement of the
-//! Search, [`page`] a Bundle of the rows, around the stored JSON text. Values are always binds; no text of a request
+//! **From a query to a page.** [`parse`] makes a typed [`Search`] of the query's pairs ([`criterion`]), [`plan`] one SQL
+//! statement of the Search, [`page`] a Bundle of the rows, around the stored JSON text. Values are always binds; no text of a request
 //! becomes part of a statement (see [`sql`]).
 //!
 //! **Order.** Without `_sort` results come newest first: by rid, descending, which is the order in which resources were
@@ -22,6 +22,7 @@
 //! **Totals** cost a scan of all matches and are told when asked for (`_total=accurate`, `_count=0`), or when the page
 //! holds everything anyway. `_total=estimate` counts up to a thousand and then asks the planner.
 
+mod criterion;
 mod cursor;
 pub mod index;
 pub mod page;
@@ -34,8 +35,9 @@ pub mod types;
 use serde_json::Value;
 use sqlx::{PgConnection, Row};
 
+pub use criterion::{ResourceType, Search, Total, Types};
 pub use page::page_bundle;
-pub use parse::{Search, Total, parse};
+pub use parse::parse;
 pub use registry::{Family, Parameter, SearchRegistry};
 
 use self::cursor::Cursor;

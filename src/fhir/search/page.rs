@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::criterion::Types;
 use super::parse::CURSOR;
 use super::{Search, SearchPage};
 use crate::fhir::error::{FhirError, operation_outcome};
@@ -96,7 +97,10 @@ fn entry(
 
 /// `self` as the search was understood, `first`, and `next` where there is more.
 fn links(bundle: &mut String, server: &FhirServer, search: &Search, page: &SearchPage) {
-    let mut first = format!("{}/{}", server.settings.base_url, search.resource_type);
+    let mut first = server.settings.base_url.clone();
+    if let Types::One(ty) = &search.types {
+        let _ = write!(first, "/{}", ty.name);
+    }
     for (n, (name, value)) in search.honoured.iter().enumerate() {
         first.push(if n == 0 { '?' } else { '&' });
         let _ = write!(

@@ -1,0 +1,177 @@
+//! A search as it was understood: what must hold, in which order, with what else. No text of a request is left in it but
+//! as values, and no SQL yet.
+
+use super::cursor::Cursor;
+use super::registry::Family;
+use super::types::{date, quantity, reference, string, token};
+use crate::fhir::error::Issue;
+
+/// A search as it will be run.
+#[derive(Debug)]
+pub struct Search {
+    pub types: Types,
+    /// All must hold.
+    pub(super) criteria: Vec<Criterion>,
+    pub(super) sort: Vec<SortKey>,
+    pub(super) includes: Vec<Include>,
+    /// Matches on a page; 0 asks for the total alone.
+    pub count: u32,
+    pub total: Total,
+    pub(super) cursor: Option<Cursor>,
+    /// What was ignored, for the client.
+    pub warnings: Vec<Issue>,
+    /// The pairs that were honoured, but for the cursor: what `self` links to.
+    pub(super) honoured: Vec<(String, String)>,
+}
+
+impl Search {
+    /// Whether resources can lack the first sort key.
+    pub(super) fn first_key_may_lack(&self) -> bool {
+        self.sort
+            .first()
+            .is_some_and(|key| matches!(key.by, SortBy::Parameter { .. }))
+    }
+}
+
+/// A concrete resource type with its number in the database.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResourceType {
+    pub id: i16,
+    pub name: &'static str,
+}
+
+/// The resource types that are searched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Types {
+    One(ResourceType),
+    Many(Vec<ResourceType>),
+}
+
+impl Types {
+    pub fn as_slice(&self) -> &[ResourceType] {
+        match self {
+            Types::One(one) => std::slice::from_ref(one),
+            Types::Many(many) => many,
+        }
+    }
+
+    pub(super) fn ids(&self) -> Vec<i16> {
+        self.as_slice().iter().map(|ty| ty.id).collect()
+    }
+}
+
+/// A condition on a resource.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Criterion {
+    /// `_id`
+    Ids { ids: Vec<String>, negated: bool },
+    /// `_lastUpdated`
+    LastUpdated(Vec<date::Match>),
+    /// Some index row under any of these parameters, or with `negated` none. The same parameter of several types has a
+    /// number for each.
+    Rows {
+        params: Vec<i16>,
+        matches: Matches,
+        negated: bool,
+    },
+}
+
+impl Criterion {
+    /// Takes in `other` if it asks the same of another type's parameter; answers whether it did.
+    pub(super) fn absorb(&mut self, other: &Criterion) -> bool {
+        match (self, other) {
+            (
+                Criterion::Rows {
+                    params,
+                    matches,
+                    negated,
+                },
+                Criterion::Rows {
+                    params: more,
+                    matches: others,
+                    negated: other_negated,
+                },
+            ) if matches == others && negated == other_negated => {
+                params.extend(more);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Calls `visit` with all that index rows are compared with, at any depth.
+    pub(super) fn visit_matches<'c>(&'c self, visit: &mut impl FnMut(&'c Matches)) {
+        match self {
+            Criterion::Ids { .. } | Criterion::LastUpdated(_) => {}
+            Criterion::Rows { matches, .. } => visit(matches),
+        }
+    }
+}
+
+/// What an index row must be.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Matches {
+    /// Of this family, whatever its value: the parameter is not missing.
+    Any(Family),
+    Token(Vec<token::Match>),
+    Reference(Vec<reference::Match>),
+    String(Vec<string::Match>),
+    Date(Vec<date::Match>),
+    Quantity(Vec<quantity::Match>),
+    Uri(Vec<String>),
+}
+
+impl Matches {
+    /// The family whose rows are compared. It is the parameter's own but for modifiers that compare something else, as
+    /// `:identifier` does.
+    pub(super) fn family(&self) -> Family {
+        match self {
+            Matches::Any(family) => *family,
+            Matches::Token(_) => Family::Token,
+            Matches::Reference(_) => Family::Reference,
+            Matches::String(_) => Family::String,
+            Matches::Date(_) => Family::Date,
+            Matches::Quantity(_) => Family::Quantity,
+            Matches::Uri(_) => Family::Uri,
+        }
+    }
+}
+
+/// <https://hl7.org/fhir/R4/search.html#total>
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Total {
+    /// Told only where it costs nothing.
+    None,
+    /// Within the planner's knowledge of the data, but exact for small results.
+    Estimate,
+    Accurate,
+}
+
+/// One key of `_sort`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct SortKey {
+    pub by: SortBy,
+    pub descending: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum SortBy {
+    Id,
+    LastUpdated,
+    /// A number for each type that is searched.
+    Parameter {
+        params: Vec<i16>,
+        family: Family,
+    },
+}
+
+/// <https://hl7.org/fhir/R4/search.html#include>
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Include {
+    /// The reference parameters to follow.
+    pub params: Vec<i16>,
+    /// From the target to those that refer to it (`_revinclude`).
+    pub reverse: bool,
+    /// Include only resources of this type.
+    pub target: Option<i16>,
+}

@@ -1,0 +1,153 @@
+//! From the pairs of a query to a typed [`Search`] (<https://hl7.org/fhir/R4/search.html>).
+//!
+//! | in the query | meaning |
+//! |---|---|
+//! | the same parameter twice | both must match |
+//! | `a,b` | either matches; a comma inside a value is written `\,` |
+//! | `:missing` | every parameter |
+//! | `:exact`, `:contains` | string |
+//! | `:not` | token |
+//! | `:[type]`, `:identifier` | reference |
+//!
+//! A modifier that does not apply and a value that cannot be read are always refused: ignoring either would answer another
+//! question. A parameter that is not known is refused when the client asked for `handling=strict`; else it is ignored, the
+//! answer says so, and its `self` link lacks it.
+
+mod includes;
+mod results;
+mod value;
+
+use self::value::Criteria;
+use super::criterion::{ResourceType, Search, Total, Types};
+use super::cursor::Cursor;
+use crate::fhir::error::{FhirError, Issue, IssueType, excerpt};
+use crate::fhir::preferences::Handling;
+use crate::fhir::server::FhirServer;
+
+/// Most parameters of one search.
+const MAX_PARAMETERS: usize = 100;
+
+/// The parameter that carries the cursor in `next` links.
+pub(super) const CURSOR: &str = "_cursor";
+
+/// Reads the pairs of a query, percent-decoded and in order.
+///
+/// # Errors
+/// 404 for an unknown type; 400 for a value or modifier that cannot be honoured, for a damaged page link, and with
+/// [`Handling::Strict`] for a parameter that is not known.
+pub fn parse(
+    server: &FhirServer,
+    resource_type: &str,
+    pairs: &[(String, String)],
+    handling: Handling,
+) -> Result<Search, FhirError> {
+    let types = server.store.types();
+    let (Some(id), Some(name)) = (types.id(resource_type), types.known(resource_type)) else {
+        return Err(FhirError::unknown_type(resource_type));
+    };
+    if pairs.len() > MAX_PARAMETERS {
+        return Err(FhirError::too_costly(format!(
+            "A search may have at most {MAX_PARAMETERS} parameters."
+        )));
+    }
+    let search = Search {
+        types: Types::One(ResourceType { id, name }),
+        criteria: Vec::new(),
+        sort: Vec::new(),
+        includes: Vec::new(),
+        count: server.settings.default_count.min(server.settings.max_count),
+        total: Total::None,
+        cursor: None,
+        warnings: Vec::new(),
+        honoured: Vec::new(),
+    };
+    let mut reader = Reader {
+        criteria: Criteria::new(server),
+        server,
+        handling,
+        search,
+        cursor: None,
+    };
+    for (name, value) in pairs {
+        reader
+            .pair(name, value)
+            .map_err(|error| error.at(format!("http.{}", excerpt(name))))?;
+    }
+    reader.finish()
+}
+
+/// Why a parameter is not honoured.
+enum Refusal {
+    /// It is not known: ignored unless the client is strict.
+    Unknown(String),
+    /// It would mean something else without this: always refused.
+    Error(FhirError),
+}
+
+impl From<FhirError> for Refusal {
+    fn from(error: FhirError) -> Refusal {
+        Refusal::Error(error)
+    }
+}
+
+struct Reader<'s> {
+    server: &'s FhirServer,
+    criteria: Criteria<'s>,
+    handling: Handling,
+    search: Search,
+    cursor: Option<String>,
+}
+
+impl Reader<'_> {
+    fn pair(&mut self, name: &str, value: &str) -> Result<(), FhirError> {
+        if name.contains('\0') || value.contains('\0') {
+            return Err(FhirError::bad_request("A search cannot contain NUL."));
+        }
+        if name == CURSOR {
+            self.cursor = Some(value.to_owned());
+            return Ok(());
+        }
+        match self.honour(name, value) {
+            Ok(()) => self.search.honoured.push((name.to_owned(), value.to_owned())),
+            Err(Refusal::Error(error)) => return Err(error),
+            Err(Refusal::Unknown(reason)) if self.handling == Handling::Strict => {
+                return Err(FhirError::not_supported(reason));
+            }
+            Err(Refusal::Unknown(reason)) => {
+                let issue = Issue::warning(IssueType::NotSupported, format!("{reason} It was ignored."));
+                self.search.warnings.push(issue.at(format!("http.{}", excerpt(name))));
+            }
+        }
+        Ok(())
+    }
+
+    fn honour(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
+        match name {
+            // Read by the HTTP layer; here only to stay in the links.
+            "_elements" | "_format" | "_pretty" => Ok(()),
+            "_summary" => {
+                if value == "count" {
+                    self.search.count = 0;
+                }
+                Ok(())
+            }
+            "_count" => Ok(self.count(value)?),
+            "_sort" => self.sort(value),
+            "_total" => Ok(self.total(value)?),
+            "_include" => self.include(value, false),
+            "_revinclude" => self.include(value, true),
+            _ => {
+                let criterion = self.criteria.parameter(self.search.types.as_slice(), name, value)?;
+                self.search.criteria.push(criterion);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Search, FhirError> {
+        if let Some(cursor) = self.cursor {
+            self.search.cursor = Some(Cursor::read(&cursor, &self.search)?);
+        }
+        Ok(self.search)
+    }
+}

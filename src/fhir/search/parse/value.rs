@@ -1,0 +1,229 @@
+//! One parameter of a query, with its modifier and its values, as a [`Criterion`].
+//!
+//! It is read for every type that is searched, and the criteria that differ in nothing but the parameter's number become
+//! one.
+
+use jiff::Timestamp;
+
+use super::Refusal;
+use crate::fhir::error::{FhirError, excerpt};
+use crate::fhir::search::criterion::{Criterion, Matches, ResourceType};
+use crate::fhir::search::registry::{Family, Parameter, SearchRegistry};
+use crate::fhir::search::types::{date, quantity, reference, split, string, token, unescape, uri};
+use crate::fhir::server::FhirServer;
+use crate::knowledge::definitions::SearchParameterType;
+
+/// Most values of one parameter.
+const MAX_VALUES: usize = 10_000;
+
+/// What criteria are read with.
+pub(super) struct Criteria<'s> {
+    server: &'s FhirServer,
+    now: Timestamp,
+}
+
+impl<'s> Criteria<'s> {
+    pub(super) fn new(server: &'s FhirServer) -> Criteria<'s> {
+        Criteria {
+            server,
+            now: server.clock.now(),
+        }
+    }
+
+    pub(super) fn registry(&self) -> &'s SearchRegistry {
+        &self.server.search
+    }
+
+    /// `name` and `value` as they stand in the query, for resources of any of `types`.
+    pub(super) fn parameter(&self, types: &[ResourceType], name: &str, value: &str) -> Result<Criterion, Refusal> {
+        let (code, modifier) = name
+            .split_once(':')
+            .map_or((name, None), |(code, modifier)| (code, Some(modifier)));
+        if name.contains('.') || code == "_has" {
+            return Err(Refusal::Unknown("Chained parameters are not supported.".to_owned()));
+        }
+        let values = split(value, ',');
+        if value.is_empty() {
+            return Err(Refusal::Unknown(format!(
+                "The parameter '{}' has no value.",
+                excerpt(name)
+            )));
+        }
+        if values.len() > MAX_VALUES {
+            return Err(FhirError::too_costly(format!("A parameter may have at most {MAX_VALUES} values.")).into());
+        }
+        match code {
+            "_id" => Ok(self.ids(&values, modifier)?),
+            "_lastUpdated" => match modifier {
+                None => Ok(Criterion::LastUpdated(self.dates(&values)?)),
+                Some(other) => Err(inapplicable(code, other, &[]).into()),
+            },
+            code => self.of_every_type(types, code, modifier, &values),
+        }
+    }
+
+    /// The parameter `code`, which every one of `types` must have.
+    fn of_every_type(
+        &self,
+        types: &[ResourceType],
+        code: &str,
+        modifier: Option<&str>,
+        values: &[&str],
+    ) -> Result<Criterion, Refusal> {
+        let mut all: Vec<Criterion> = Vec::new();
+        for &ty in types {
+            let Some(parameter) = self.registry().parameter(ty.name, code) else {
+                let text = format!(
+                    "{} has no search parameter '{}' that this server knows.",
+                    ty.name,
+                    excerpt(code)
+                );
+                return Err(Refusal::Unknown(text));
+            };
+            let criterion = self.rows(ty, parameter, modifier, values)?;
+            if !all.last_mut().is_some_and(|last| last.absorb(&criterion)) {
+                all.push(criterion);
+            }
+        }
+        match (all.pop(), all.is_empty()) {
+            (Some(criterion), true) => Ok(criterion),
+            _ => {
+                let text = format!("'{}' is not the same parameter on all types searched.", excerpt(code));
+                Err(Refusal::Unknown(text))
+            }
+        }
+    }
+
+    fn ids(&self, values: &[&str], modifier: Option<&str>) -> Result<Criterion, FhirError> {
+        let negated = match modifier {
+            None => false,
+            Some("not") => true,
+            Some(other) => return Err(inapplicable("_id", other, &["not"])),
+        };
+        // What is no id is the id of nothing.
+        Ok(Criterion::Ids {
+            ids: values.iter().map(|value| unescape(value).into_owned()).collect(),
+            negated,
+        })
+    }
+
+    fn dates(&self, values: &[&str]) -> Result<Vec<date::Match>, FhirError> {
+        each(values, |value| date::parse(value, self.now))
+    }
+
+    /// What index rows of `parameter`, which is one of `ty`, must be.
+    fn rows(
+        &self,
+        ty: ResourceType,
+        parameter: &Parameter,
+        modifier: Option<&str>,
+        values: &[&str],
+    ) -> Result<Criterion, FhirError> {
+        let family = parameter.family;
+        let code = parameter.definition.code.as_str();
+        let criterion = |matches, negated| {
+            Ok(Criterion::Rows {
+                params: vec![parameter.id],
+                matches,
+                negated,
+            })
+        };
+        if modifier == Some("missing") {
+            return match values {
+                ["true"] => criterion(Matches::Any(family), true),
+                ["false"] => criterion(Matches::Any(family), false),
+                _ => Err(FhirError::bad_value(":missing is true or false.")),
+            };
+        }
+        match (family, modifier) {
+            (Family::Token, None | Some("not")) => {
+                let (case, implied) = self.registry().token_facts(ty.name, parameter);
+                let implied = |system: &str| implied.iter().any(|known| known == system);
+                let matches = each(values, |value| token::parse(value, case, implied))?;
+                criterion(Matches::Token(matches), modifier.is_some())
+            }
+            (Family::Reference, Some("identifier")) => {
+                let matches = each(values, |value| token::parse(value, token::Case::Exact, |_| false))?;
+                criterion(Matches::Token(matches), false)
+            }
+            (Family::Reference, None) => criterion(
+                Matches::Reference(self.references(values, &parameter.definition.targets)?),
+                false,
+            ),
+            (Family::Reference, Some(target)) if parameter.definition.targets.iter().any(|known| known == target) => {
+                criterion(
+                    Matches::Reference(self.references(values, &[target.to_owned()])?),
+                    false,
+                )
+            }
+            (Family::String, None) => criterion(
+                Matches::String(each(values, |value| string::parse(value, string::Mode::Starts))?),
+                false,
+            ),
+            (Family::String, Some("exact")) => criterion(
+                Matches::String(each(values, |value| string::parse(value, string::Mode::Exact))?),
+                false,
+            ),
+            (Family::String, Some("contains")) => criterion(
+                Matches::String(each(values, |value| string::parse(value, string::Mode::Contains))?),
+                false,
+            ),
+            (Family::Date, None) => criterion(Matches::Date(self.dates(values)?), false),
+            (Family::Quantity, None) => {
+                let is_number = parameter.definition.kind == SearchParameterType::Number;
+                let parse = if is_number {
+                    quantity::parse_number
+                } else {
+                    quantity::parse
+                };
+                criterion(Matches::Quantity(each(values, parse)?), false)
+            }
+            (Family::Uri, None) => criterion(Matches::Uri(each(values, uri::parse)?), false),
+            (_, other) => Err(inapplicable(code, other.unwrap_or_default(), &applicable(parameter))),
+        }
+    }
+
+    fn references(&self, values: &[&str], types: &[String]) -> Result<Vec<reference::Match>, FhirError> {
+        let locator = self.registry().locator();
+        each(values, |value| reference::parse(value, types, locator))
+    }
+}
+
+/// The modifiers that apply to the parameters of a family, beside `:missing`, which applies to all of them, and
+/// `:[type]`, which applies to references (<https://hl7.org/fhir/R4/search.html#modifiers>).
+pub(in crate::fhir) fn modifiers_of(family: Family) -> &'static [&'static str] {
+    match family {
+        Family::Token => &["not"],
+        Family::String => &["exact", "contains"],
+        Family::Reference => &["identifier"],
+        Family::Date | Family::Quantity | Family::Uri => &[],
+    }
+}
+
+/// Every modifier that may follow this parameter.
+fn applicable(parameter: &Parameter) -> Vec<&str> {
+    let mut names = modifiers_of(parameter.family).to_vec();
+    if parameter.family == Family::Reference {
+        names.extend(parameter.definition.targets.iter().map(String::as_str));
+    }
+    names.push("missing");
+    names
+}
+
+/// Reads every value of an OR list; an empty one between two commas says nothing and is refused with the rest.
+fn each<T>(values: &[&str], read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, FhirError> {
+    let read = |value: &&str| read(value).map_err(|sentence| FhirError::bad_value(format!("{sentence}.")));
+    values.iter().map(read).collect()
+}
+
+fn inapplicable(code: &str, modifier: &str, applicable: &[&str]) -> FhirError {
+    let list = match applicable {
+        [] => "it takes none".to_owned(),
+        names => format!("it takes :{}", names.join(", :")),
+    };
+    let text = format!(
+        "The modifier ':{}' does not apply to {code}; {list}.",
+        excerpt(modifier)
+    );
+    FhirError::not_supported(text)
+}

@@ -1,0 +1,187 @@
+//! Criteria as SQL over index rows and over columns of the resource.
+
+use super::{Numbers, Plan};
+use crate::fhir::search::criterion::{Criterion, Matches, Types};
+use crate::fhir::search::registry::Family;
+use crate::fhir::search::sql::{Alias, Sql};
+use crate::fhir::search::types::{Branch, Prefix, date, quantity, reference, string, token, uri};
+
+/// A criterion over index rows, ready to be written.
+pub(super) struct Condition<'s> {
+    params: &'s [i16],
+    family: Family,
+    pub(super) branches: Vec<Branch<'s>>,
+}
+
+impl Plan<'_> {
+    pub(super) fn write_live(&self, sql: &mut Sql, resource: Alias) {
+        sql.push(" AND ");
+        write_type(sql, resource, &self.search.types);
+        sql.push(" AND NOT ").column(resource, ".deleted");
+    }
+
+    pub(super) fn write_columns(&self, sql: &mut Sql, resource: Alias) {
+        for criterion in &self.columns {
+            sql.push(" AND ");
+            match criterion {
+                Criterion::Ids { ids, negated } => {
+                    write_type(sql, resource, &self.search.types);
+                    sql.push(" AND ");
+                    sql.column(resource, if *negated { ".id <> ALL(" } else { ".id = ANY(" })
+                        .bind(ids.clone())
+                        .push(")");
+                }
+                Criterion::LastUpdated(dates) => {
+                    // Lets the index on (type, last_updated) be used: it leaves placeholders out.
+                    sql.column(resource, ".version > 0 AND (");
+                    for (n, m) in dates.iter().enumerate() {
+                        sql.push(if n == 0 { "" } else { " OR " });
+                        write_updated(sql, resource, *m);
+                    }
+                    sql.push(")");
+                }
+                Criterion::Rows { .. } => _ = sql.push("true"),
+            }
+        }
+    }
+}
+
+/// `param = …`, of which a list keeps no order of an index.
+pub(super) fn write_params(sql: &mut Sql, table: Alias, params: &[i16]) {
+    match params {
+        [param] => _ = sql.column(table, ".param = ").bind(*param),
+        params => _ = sql.column(table, ".param = ANY(").bind(params.to_vec()).push(")"),
+    }
+}
+
+fn write_type(sql: &mut Sql, resource: Alias, types: &Types) {
+    match types {
+        Types::One(ty) => _ = sql.column(resource, ".type = ").bind(ty.id),
+        Types::Many(_) => _ = sql.column(resource, ".type = ANY(").bind(types.ids()).push(")"),
+    }
+}
+
+/// How the branches of a condition are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scans {
+    /// By one scan, whose size the planner can judge against other criteria.
+    Merged,
+    /// By a scan each.
+    Each,
+    /// By a scan each, of which so many newest resources are enough.
+    Limited(i64),
+}
+
+impl<'s> Condition<'s> {
+    pub(super) fn new(params: &'s [i16], matches: &'s Matches, numbers: &Numbers) -> Condition<'s> {
+        let branches = match matches {
+            Matches::Any(_) => vec![Branch::new(|sql, _| _ = sql.push("true"))],
+            Matches::Token(tokens) => token::branches(tokens, &numbers.systems),
+            Matches::Reference(references) => reference::branches(references, &numbers.rids),
+            Matches::String(strings) => string::branches(strings),
+            Matches::Date(dates) => date::branches(dates),
+            Matches::Quantity(quantities) => quantity::branches(quantities, &numbers.systems),
+            Matches::Uri(uris) => uri::branches(uris),
+        };
+        Condition {
+            params,
+            family: matches.family(),
+            branches,
+        }
+    }
+
+    /// `SELECT rid …`, with further `UNION ALL SELECT rid …` for branches that have a scan of their own.
+    pub(super) fn write_rids(&self, sql: &mut Sql, after: Option<i64>, scans: Scans) {
+        // Of an inequality on rid the planner learns nothing through a join, so each scan is told.
+        let write_after = |sql: &mut Sql, table: Alias| {
+            if let Some(after) = after {
+                sql.push(" AND ").column(table, ".rid < ").bind(after);
+            }
+        };
+        if scans == Scans::Merged && self.branches.iter().all(|branch| branch.joins.is_none()) {
+            let table = sql.new_alias();
+            sql.push("SELECT ")
+                .column(table, ".rid FROM")
+                .push(self.family.table())
+                .alias(table);
+            sql.push(" WHERE ");
+            write_params(sql, table, self.params);
+            sql.push(" AND (");
+            for (n, branch) in self.branches.iter().enumerate() {
+                sql.push(if n == 0 { "(" } else { " OR (" });
+                (branch.condition)(sql, table);
+                sql.push(")");
+            }
+            sql.push(")");
+            write_after(sql, table);
+            return;
+        }
+        for (n, branch) in self.branches.iter().enumerate() {
+            sql.push(if n == 0 { "" } else { " UNION ALL " });
+            let table = sql.new_alias();
+            sql.push(if let Scans::Limited(_) = scans {
+                "(SELECT DISTINCT "
+            } else {
+                "SELECT "
+            })
+            .column(table, ".rid");
+            self.write_branch(sql, branch, table);
+            write_after(sql, table);
+            if let Scans::Limited(limit) = scans {
+                sql.push(" ORDER BY ")
+                    .column(table, ".rid DESC LIMIT ")
+                    .bind(limit)
+                    .push(")");
+            }
+        }
+    }
+
+    /// ` AND NOT EXISTS (…)` for each branch, for the resource of `outer`.
+    pub(super) fn write_absence(&self, sql: &mut Sql, outer: Alias) {
+        for branch in &self.branches {
+            sql.push(" AND NOT EXISTS (SELECT");
+            let table = sql.new_alias();
+            self.write_branch(sql, branch, table);
+            sql.push(" AND ")
+                .column(table, ".rid = ")
+                .column(outer, ".rid")
+                .push(")");
+        }
+    }
+
+    fn write_branch(&self, sql: &mut Sql, branch: &Branch<'_>, table: Alias) {
+        sql.push(" FROM").push(self.family.table()).alias(table);
+        if let Some(joins) = &branch.joins {
+            joins(sql, table);
+        }
+        sql.push(" WHERE ");
+        write_params(sql, table, self.params);
+        sql.push(" AND ");
+        (branch.condition)(sql, table);
+    }
+}
+
+/// `last_updated` is an instant: the rules of `types::date` for a value without extent.
+fn write_updated(sql: &mut Sql, resource: Alias, m: date::Match) {
+    let (low, high) = (m.span.low, m.span.high);
+    match m.prefix {
+        Prefix::Eq | Prefix::Ap => {
+            sql.push("(").column(resource, ".last_updated >= ").bind(low);
+            sql.push(" AND ")
+                .column(resource, ".last_updated < ")
+                .bind(high)
+                .push(")");
+        }
+        Prefix::Ne => {
+            sql.push("(").column(resource, ".last_updated < ").bind(low);
+            sql.push(" OR ")
+                .column(resource, ".last_updated >= ")
+                .bind(high)
+                .push(")");
+        }
+        Prefix::Gt | Prefix::Sa => _ = sql.column(resource, ".last_updated >= ").bind(high),
+        Prefix::Ge => _ = sql.column(resource, ".last_updated >= ").bind(low),
+        Prefix::Lt | Prefix::Eb => _ = sql.column(resource, ".last_updated < ").bind(low),
+        Prefix::Le => _ = sql.column(resource, ".last_updated < ").bind(high),
+    }
+}

@@ -62,6 +62,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/fhir/{type}/{id}/_history", get(history::handle_instance))
         .route("/fhir/{type}/{id}/_history/{version}", get(vread::handle))
         .route(
+            "/fhir/{type}/{id}/_history/{version}/${operation}",
+            get(operation::handle_get).post(operation::handle_post),
+        )
+        .route(
             "/fhir/{type}/{id}/${operation}",
             get(operation::handle_get).post(operation::handle_post),
         )

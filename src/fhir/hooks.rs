@@ -13,7 +13,11 @@ use sqlx::PgConnection;
 use super::caller::Caller;
 use super::commit::Effect;
 use super::error::FhirError;
+use super::http::Answer;
+use super::parameters::Parameters;
+use super::preferences::Preferences;
 use super::server::FhirServer;
+use super::summary::Projection;
 use crate::jobs::NewJob;
 
 /// Everything that takes part, in the order in which it runs.
@@ -93,23 +97,39 @@ pub trait Reaction: Send + Sync {
 
 /// An operation (<https://hl7.org/fhir/R4/operations.html>): its definition and its handler in one place.
 pub trait Operation: Send + Sync {
-    /// The OperationDefinition, from which the CapabilityStatement and the routes are made.
+    /// The OperationDefinition, from which the CapabilityStatement and the routes are made, and against which input is
+    /// checked before [`Operation::call`].
     fn definition(&self) -> &Value;
 
-    /// Runs it. `input` is a Parameters resource, or the resource itself where the definition allows that.
+    /// Whether it can also be called on one version of a resource: `Patient/1/_history/2/$meta`.
+    fn takes_versions(&self) -> bool {
+        false
+    }
+
+    /// Whether it takes the search parameters of its type besides those that its definition names.
+    fn takes_search_parameters(&self) -> bool {
+        false
+    }
+
+    /// Runs it.
     fn call<'a>(
         &'a self,
         server: &'a FhirServer,
         caller: &'a Caller,
         input: OperationInput,
-    ) -> BoxFuture<'a, Result<Value, FhirError>>;
+    ) -> BoxFuture<'a, Result<Answer, FhirError>>;
 }
 
 /// What an operation was called on and with.
 #[derive(Debug)]
 pub struct OperationInput {
-    pub resource_type: Option<String>,
+    pub resource_type: Option<&'static str>,
     pub id: Option<String>,
-    /// The body of a POST, or a Parameters made from the query of a GET.
-    pub body: Option<Value>,
+    /// The version in the URL; only for an operation that takes them.
+    pub version: Option<String>,
+    /// As the definition allows them.
+    pub parameters: Parameters,
+    /// The part of each resource that the client wants, for an operation that answers with a Bundle.
+    pub projection: Projection,
+    pub preferences: Preferences,
 }

@@ -5,12 +5,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
+use serde_json::Value;
 
 use super::conditions::etag;
 use crate::fhir::commit::{Effect, Outcome};
 use crate::fhir::error::{FHIR_JSON, Issue, Result, operation_outcome};
 use crate::fhir::preferences::{Preferences, Returned};
-use crate::fhir::resource::StoredResource;
+use crate::fhir::resource::{self, StoredResource};
 use crate::fhir::server::FhirServer;
 use crate::fhir::summary::Projection;
 
@@ -37,6 +38,11 @@ impl Answer {
             last_modified: None,
             location: None,
         }
+    }
+
+    /// 200 with a resource that was made for this answer.
+    pub fn with_value(resource: &Value) -> Answer {
+        Answer::with_body(resource::to_json(resource))
     }
 
     /// 200 with one version of a resource, or the part of it that was asked for.

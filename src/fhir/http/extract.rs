@@ -35,10 +35,12 @@ pub struct VersionPath {
     pub version: String,
 }
 
-/// The name in `/$name`, and the type and id before it as far as the URL has them.
+/// The name in `/$name`, and the type, id and version before it as far as the URL has them.
+#[derive(Default)]
 pub struct OperationPath {
     pub resource_type: Option<&'static str>,
     pub id: Option<String>,
+    pub version: Option<String>,
     pub name: String,
 }
 
@@ -185,6 +187,7 @@ impl FromRequestParts<Arc<FhirServer>> for OperationPath {
         Ok(OperationPath {
             resource_type,
             id,
+            version: names.get("version").map(str::to_owned),
             name: names.get("operation").unwrap_or_default().to_owned(),
         })
     }

@@ -35,7 +35,7 @@ use axum::http::Method;
 pub use answer::Answer;
 pub use conditions::Conditions;
 
-use self::extract::{Ask, check_id, resource_type};
+use self::extract::{Ask, OperationPath, check_id, resource_type};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, Result, excerpt};
 use crate::fhir::preferences::Preferences;
@@ -63,18 +63,31 @@ pub async fn get(
         let resource_type = resource_type(server, name)?;
         check_id(resource_type, id, &Method::GET).map(|()| resource_type)
     };
+    let on = |name: Option<&str>, id: Option<&str>, version: Option<&str>, operation: &str| -> Result<OperationPath> {
+        let resource_type = match (name, id) {
+            (Some(name), Some(id)) => Some(instance(name, id)?),
+            (Some(name), None) => Some(resource_type(server, name)?),
+            (None, _) => None,
+        };
+        Ok(OperationPath {
+            resource_type,
+            id: id.map(str::to_owned),
+            version: version.map(str::to_owned),
+            name: operation.to_owned(),
+        })
+    };
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     match segments[..] {
         [""] => search::search(server, caller, None, ask).await,
         ["metadata"] => Ok(capabilities::capabilities(server)),
         ["_history"] => history::history(server, caller, HistoryScope::System, ask).await,
-        [name] if name.starts_with('$') => operation::get(server, caller, None, None, name, ask).await,
+        [name] if name.starts_with('$') => operation::get(server, caller, on(None, None, None, name)?, ask).await,
         [name] => search::search(server, caller, Some(resource_type(server, name)?), ask).await,
         [name, "_history"] => {
             history::history(server, caller, HistoryScope::Type(resource_type(server, name)?), ask).await
         }
         [name, operation] if operation.starts_with('$') => {
-            operation::get(server, caller, Some(resource_type(server, name)?), None, operation, ask).await
+            operation::get(server, caller, on(Some(name), None, None, operation)?, ask).await
         }
         [name, id] => read::read(server, caller, instance(name, id)?, id, ask).await,
         [name, id, "_history"] => {
@@ -85,9 +98,12 @@ pub async fn get(
             history::history(server, caller, scope, ask).await
         }
         [name, id, operation] if operation.starts_with('$') => {
-            operation::get(server, caller, Some(instance(name, id)?), Some(id), operation, ask).await
+            operation::get(server, caller, on(Some(name), Some(id), None, operation)?, ask).await
         }
         [name, id, "_history", version] => vread::vread(server, caller, instance(name, id)?, id, version, ask).await,
+        [name, id, "_history", version, operation] if operation.starts_with('$') => {
+            operation::get(server, caller, on(Some(name), Some(id), Some(version), operation)?, ask).await
+        }
         _ => {
             let text = format!("'{}' is no address of this server.", excerpt(url));
             Err(FhirError::no_such_address(text))

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::answer::Answer;
 use super::body;
@@ -20,58 +20,52 @@ use super::negotiation::{self, BodyType};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, Result, excerpt};
 use crate::fhir::hooks::{Operation, OperationInput};
+use crate::fhir::parameters::Parameters;
 use crate::fhir::resource;
 use crate::fhir::server::FhirServer;
 
 /// Runs an operation that changes nothing, with its parameters in the query.
-pub async fn get(
-    server: &FhirServer,
-    caller: &Caller,
-    resource_type: Option<&str>,
-    id: Option<&str>,
-    name: &str,
-    ask: Ask,
-) -> Result<Answer> {
-    let operation = find(server, resource_type, id.is_some(), name)?;
+pub async fn get(server: &FhirServer, caller: &Caller, path: OperationPath, ask: Ask) -> Result<Answer> {
+    let operation = find(server, &path)?;
     if operation.definition()["affectsState"] == true {
-        let text = format!("{} changes something: call it by POST.", excerpt(name));
+        let text = format!("{} changes something: call it by POST.", excerpt(&path.name));
         return Err(FhirError::method_not_allowed(text));
     }
-    let parameters: Vec<Value> = ask
-        .query
-        .0
-        .iter()
-        .map(|(name, value)| json!({"name": name, "valueString": value}))
-        .collect();
-    let body = json!({"resourceType": "Parameters", "parameter": parameters});
-    call(server, caller, operation, resource_type, id, Some(body)).await
+    let parameters = parameters(&ask);
+    call(server, caller, operation, path, parameters, &ask).await
+}
+
+/// What the query says to the operation, rather than about the answer.
+fn parameters(ask: &Ask) -> Parameters {
+    let mut query = ask.query.clone();
+    query.0.retain(|(name, _)| name != "_summary" && name != "_elements");
+    Parameters::from_query(&query.0)
 }
 
 async fn call(
     server: &FhirServer,
     caller: &Caller,
     operation: &dyn Operation,
-    resource_type: Option<&str>,
-    id: Option<&str>,
-    body: Option<Value>,
+    path: OperationPath,
+    parameters: Parameters,
+    ask: &Ask,
 ) -> Result<Answer> {
+    parameters.check(operation.definition(), operation.takes_search_parameters())?;
     let input = OperationInput {
-        resource_type: resource_type.map(str::to_owned),
-        id: id.map(str::to_owned),
-        body,
+        resource_type: path.resource_type,
+        id: path.id,
+        version: path.version,
+        parameters,
+        projection: ask.projection.clone(),
+        preferences: ask.preferences,
     };
-    let result = operation.call(server, caller, input).await?;
-    Ok(Answer::with_body(resource::to_json(&result)))
+    operation.call(server, caller, input).await
 }
 
 /// The operation of that name on this level; `name` may have its `$`.
-fn find<'s>(
-    server: &'s FhirServer,
-    resource_type: Option<&str>,
-    on_instance: bool,
-    name: &str,
-) -> Result<&'s dyn Operation> {
-    let code = name.trim_start_matches('$');
+fn find<'s>(server: &'s FhirServer, path: &OperationPath) -> Result<&'s dyn Operation> {
+    let code = path.name.trim_start_matches('$');
+    let (resource_type, on_instance) = (path.resource_type, path.id.is_some());
     let fits = |operation: &dyn Operation| {
         let definition = operation.definition();
         let level = match (resource_type, on_instance) {
@@ -86,16 +80,18 @@ fn find<'s>(
             .filter_map(Value::as_str);
         definition["code"] == code
             && definition[level] == true
+            && (path.version.is_none() || operation.takes_versions())
             && resource_type.is_none_or(|wanted| types.any(|name| name == wanted || name == "Resource"))
     };
     let mut operations = server.hooks.operations.iter().map(AsRef::as_ref);
     operations
         .find(|operation: &&dyn Operation| fits(*operation))
         .ok_or_else(|| {
-            let at = match (resource_type, on_instance) {
-                (None, _) => "on the whole server".to_owned(),
-                (Some(name), false) => format!("on the type {name}"),
-                (Some(name), true) => format!("on one {name}"),
+            let at = match (resource_type, on_instance, &path.version) {
+                (None, ..) => "on the whole server".to_owned(),
+                (Some(name), false, _) => format!("on the type {name}"),
+                (Some(name), true, None) => format!("on one {name}"),
+                (Some(name), true, Some(_)) => format!("on a version of one {name}"),
             };
             let text = format!(
                 "There is no operation ${} {at}. /metadata lists those there are.",
@@ -106,13 +102,7 @@ fn find<'s>(
 }
 
 pub async fn handle_get(State(server): Server, caller: Caller, path: OperationPath, ask: Ask) -> Response {
-    let OperationPath {
-        resource_type,
-        id,
-        name,
-    } = path;
-    let outcome = get(&server, &caller, resource_type, id.as_deref(), &name, ask).await;
-    let mut response = outcome.into_response();
+    let mut response = get(&server, &caller, path, ask).await.into_response();
     if response.status() == axum::http::StatusCode::METHOD_NOT_ALLOWED {
         response
             .headers_mut()
@@ -121,26 +111,29 @@ pub async fn handle_get(State(server): Server, caller: Caller, path: OperationPa
     response
 }
 
+/// Parameters in the URL and in the body count alike.
 pub async fn handle_post(
     State(server): Server,
     caller: Caller,
     path: OperationPath,
-    _: Ask,
+    ask: Ask,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer> {
-    let OperationPath {
-        resource_type,
-        id,
-        name,
-    } = path;
-    let operation = find(&server, resource_type, id.is_some(), &name)?;
+    let operation = find(&server, &path)?;
     let bytes = body::read(&server, &headers, body).await?;
+    let mut parameters = parameters(&ask);
     // An operation without input may be called without a body.
-    let body = match bytes.is_empty() {
-        true => None,
-        false if negotiation::body_type(&headers)? == BodyType::Fhir => Some(resource::parse(&bytes)?),
-        false => return Err(negotiation::unsupported(&headers, "application/fhir+json")),
-    };
-    call(&server, &caller, operation, resource_type, id.as_deref(), body).await
+    if !bytes.is_empty() {
+        if negotiation::body_type(&headers)? != BodyType::Fhir {
+            return Err(negotiation::unsupported(&headers, "application/fhir+json"));
+        }
+        let body = resource::parse(&bytes)?;
+        // To an operation on the type Parameters, a Parameters resource may be what it is about.
+        match body["resourceType"] == "Parameters" && path.resource_type != Some("Parameters") {
+            true => parameters.append(Parameters::from_resource(body)?),
+            false => parameters.set_body(operation.definition(), body)?,
+        }
+    }
+    call(&server, &caller, operation, path, parameters, &ask).await
 }

@@ -12,6 +12,7 @@ use crate::fhir::caller::Caller;
 use crate::fhir::commit::check_content;
 use crate::fhir::error::{FhirError, Issue, operation_outcome};
 use crate::fhir::hooks::{Operation, OperationInput};
+use crate::fhir::http::Answer;
 use crate::fhir::server::FhirServer;
 
 /// The operation `$validate` on a type or an instance.
@@ -51,15 +52,15 @@ impl Operation for Validate {
         server: &'a FhirServer,
         caller: &'a Caller,
         input: OperationInput,
-    ) -> BoxFuture<'a, Result<Value, FhirError>> {
+    ) -> BoxFuture<'a, Result<Answer, FhirError>> {
         Box::pin(async move {
-            let issues = match validate(server, caller, input).await {
+            let issues = match validate(server, caller, &input).await {
                 Ok(issues) => issues,
                 // What is wrong with the resource is the answer; what is wrong with the question is an error.
                 Err(Refusal::Resource(error)) => error.issues,
                 Err(Refusal::Request(error)) => return Err(error),
             };
-            serde_json::from_str(&operation_outcome(&issues)).map_err(|_| FhirError::internal("an outcome is not JSON"))
+            Ok(Answer::with_body(operation_outcome(&issues)))
         })
     }
 }
@@ -69,47 +70,33 @@ enum Refusal {
     Request(FhirError),
 }
 
-async fn validate(server: &FhirServer, caller: &Caller, input: OperationInput) -> Result<Vec<Issue>, Refusal> {
-    let OperationInput {
-        resource_type,
-        id,
-        body,
-    } = input;
-    let expected = resource_type.unwrap_or_default();
-    let (mut resource, mut mode, mut profile) = (None, None, None);
-    match body {
-        Some(mut parameters) if parameters["resourceType"] == "Parameters" && expected != "Parameters" => {
-            for parameter in parameters["parameter"].as_array_mut().into_iter().flatten() {
-                match parameter["name"].as_str() {
-                    Some("resource") => resource = Some(parameter["resource"].take()),
-                    Some("mode") => mode = text_of(parameter),
-                    Some("profile") => profile = text_of(parameter),
-                    _ => {}
-                }
-            }
-        }
-        body => resource = body,
-    }
-    if profile.is_some() {
+async fn validate(server: &FhirServer, caller: &Caller, input: &OperationInput) -> Result<Vec<Issue>, Refusal> {
+    let expected = input.resource_type.unwrap_or_default();
+    let parameters = &input.parameters;
+    if parameters.text("profile").is_some() {
         let error = FhirError::not_supported("This server validates against R4 itself; it knows no profiles.");
         return Err(Refusal::Request(
             error.at("Parameters.parameter.where(name = 'profile')"),
         ));
     }
-    let resource = match (resource, id) {
+    let stored: Value;
+    let resource = match (parameters.value("resource"), &input.id) {
         (Some(resource), _) => resource,
         (None, Some(id)) => {
-            let stored = server
+            let found = server
                 .store
-                .read(caller, &expected, &id)
+                .read(caller, expected, id)
                 .await
                 .map_err(Refusal::Request)?;
-            match stored.filter(|stored| !stored.deleted) {
+            match found.filter(|found| !found.deleted) {
                 // A delete needs no more than that there is something to delete; what is stored was valid when it came.
-                Some(_) if mode.as_deref() == Some("delete") => return Ok(Vec::new()),
-                Some(stored) => serde_json::from_str(&stored.json)
-                    .map_err(|_| Refusal::Request(FhirError::internal("stored content is not JSON")))?,
-                None => return Err(Refusal::Request(FhirError::not_found(&expected, &id))),
+                Some(_) if parameters.text("mode") == Some("delete") => return Ok(Vec::new()),
+                Some(found) => {
+                    stored = serde_json::from_str(&found.json)
+                        .map_err(|_| Refusal::Request(FhirError::internal("stored content is not JSON")))?;
+                    &stored
+                }
+                None => return Err(Refusal::Request(FhirError::not_found(expected, id))),
             }
         }
         (None, None) => {
@@ -123,14 +110,6 @@ async fn validate(server: &FhirServer, caller: &Caller, input: OperationInput) -
         ));
         return Err(Refusal::Resource(error.at("resourceType")));
     }
-    check_content(server, &resource).map_err(Refusal::Resource)?;
+    check_content(server, resource).map_err(Refusal::Resource)?;
     Ok(Vec::new())
-}
-
-/// The value of a code, uri or string parameter; a GET sends strings only.
-fn text_of(parameter: &Value) -> Option<String> {
-    let value = ["valueCode", "valueUri", "valueString"]
-        .iter()
-        .find_map(|name| parameter[name].as_str());
-    value.map(str::to_owned)
 }

@@ -84,7 +84,15 @@ fn hooks(config: &Config) -> Hooks {
     Hooks {
         guards,
         reactions: vec![],
-        operations: vec![Box::new(operations::Validate)],
+        operations: vec![
+            Box::new(operations::Validate),
+            Box::new(operations::Everything::of_patient()),
+            Box::new(operations::Everything::of_encounter()),
+            Box::new(operations::Everything::of_practitioner()),
+            Box::new(operations::Meta),
+            Box::new(operations::MetaAdd),
+            Box::new(operations::MetaDelete),
+        ],
     }
 }
 

@@ -66,6 +66,19 @@ impl Projection {
         }
     }
 
+    /// The parameter that asks for it, for a link.
+    pub fn pair(&self) -> Option<(&'static str, String)> {
+        let summary = |value: &str| Some(("_summary", value.to_owned()));
+        match self {
+            Projection::Whole => None,
+            Projection::Summary => summary("true"),
+            Projection::Text => summary("text"),
+            Projection::Data => summary("data"),
+            Projection::Count => summary("count"),
+            Projection::Elements(names) => Some(("_elements", names.join(","))),
+        }
+    }
+
     /// Whether resources are answered as they are stored, so that their text need not be read.
     pub fn is_whole(&self) -> bool {
         matches!(self, Projection::Whole)

@@ -11,4 +11,5 @@ mod ground;
 mod http;
 mod jobs;
 mod load;
+mod operations;
 mod search;

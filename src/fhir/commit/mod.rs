@@ -20,8 +20,11 @@
 //! **Deadlocks.** Locks are taken in one order (criteria, then rows by rid). What crosses nevertheless is resolved by
 //! Postgres, and the whole is tried again a few times.
 //!
+//! **Labels** (`meta.profile`, `.tag`, `.security`) can be changed without a new version, by [`change_labels`].
+//!
 //! **An update that changes nothing makes no version**: a client that writes back what it read finds the same version.
 
+mod labels;
 mod prepare;
 mod resolve;
 mod transaction;
@@ -31,6 +34,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use self::labels::{LabelChange, LabelTarget, change_labels};
 use self::prepare::Prepared;
 pub(super) use self::prepare::check_content;
 pub(super) use self::write::index_version;

@@ -67,6 +67,33 @@ impl Pending {
         }
     }
 
+    /// The current version with other labels.
+    pub fn relabelled(
+        (resource_type, type_id): (&'static str, i16),
+        current: Current,
+        before: Value,
+        after: Value,
+    ) -> Pending {
+        Pending {
+            op: 0,
+            resource_type,
+            type_id,
+            id: current.stored.id.clone(),
+            rid: current.stored.rid,
+            version: current.stored.version,
+            last_updated: current.stored.last_updated,
+            method: current.stored.method,
+            effect: Effect::Updated,
+            current: Some(current),
+            before: Some(before),
+            after: Some(after),
+            base: None,
+            may_hold_conditional: false,
+            is_unchecked: true,
+            looks_for: Vec::new(),
+        }
+    }
+
     /// The version that follows `current`.
     fn after(step: &Step, current: &Current, method: Method, now: Timestamp) -> Result<Pending, FhirError> {
         Ok(Pending {
@@ -460,7 +487,7 @@ async fn resolve_references(
 }
 
 /// Lets the guards refuse or amend, and validates what nobody has validated yet.
-async fn ask_guards(
+pub async fn ask_guards(
     server: &FhirServer,
     caller: &Caller,
     transaction: &mut PgConnection,
@@ -509,7 +536,7 @@ fn take_unchanged(wave: &mut Vec<Pending>) -> Vec<(usize, Outcome)> {
     unchanged.filter_map(outcome).collect()
 }
 
-fn change_of(p: Pending) -> Change {
+pub fn change_of(p: Pending) -> Change {
     Change {
         resource_type: p.resource_type,
         id: p.id,
@@ -522,7 +549,7 @@ fn change_of(p: Pending) -> Change {
 }
 
 /// What comes after the last write and before the commit: the jobs of the reactions, and the guards' last word.
-async fn follow_up(
+pub async fn follow_up(
     server: &FhirServer,
     caller: &Caller,
     transaction: &mut PgConnection,

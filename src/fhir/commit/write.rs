@@ -522,12 +522,13 @@ impl Statement {
     }
 
     /// Moves the current version into the history, as it was before this statement, and puts the new one in its place.
+    /// One with other labels is no new version: the former one is not kept.
     fn update(&mut self, is_last: bool) {
         let rows = self.rows(VERSION_COLUMNS);
         self.part(&format!(
             "INSERT INTO resource_history (rid, last_updated, version, type, method, deleted, content, exact) \
              SELECT r.rid, r.last_updated, r.version, r.type, r.method, r.deleted, r.content, r.exact \
-             FROM {rows} JOIN resource r ON r.rid = n.rid WHERE r.version > 0"
+             FROM {rows} JOIN resource r ON r.rid = n.rid WHERE r.version > 0 AND r.version < n.version"
         ));
         let update = format!(
             "UPDATE resource r SET last_updated = n.last_updated, version = n.version, index_version = $1, \

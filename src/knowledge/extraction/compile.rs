@@ -10,23 +10,23 @@ use crate::knowledge::fhirpath::ast::{BinaryOperator, Expr, ExprKind, Literal, T
 use crate::knowledge::fhirpath::parser;
 
 impl<K: Copy + PartialEq> ExtractionPlan<K> {
-    /// Compiles the parameters of `resource_type`. Of an expression that is a union over several types, only what starts
-    /// at this one or a type that it specialises is taken.
+    /// Compiles the expressions of parameters that start at a resource, or at an element, of type `start`. Of an
+    /// expression that is a union over several types, only what starts at this one or a type that it specialises is taken.
     ///
     /// # Errors
     /// When an expression is no FHIRPath, or a path in it names an element that is not there.
     pub fn compile<'e>(
         definitions: &'static Definitions,
-        resource_type: TypeId,
+        start: TypeId,
         parameters: impl IntoIterator<Item = (K, &'e str)>,
     ) -> Result<Self, PlanError> {
         let compiler = Compiler {
             definitions,
-            resource_type,
+            start_type: start,
         };
         let mut plan = ExtractionPlan {
             definitions,
-            root: Node::new(resource_type),
+            root: Node::new(start),
             computed: Vec::new(),
         };
         for (key, expression) in parameters {
@@ -99,15 +99,17 @@ enum NoPath {
 
 struct Compiler {
     definitions: &'static Definitions,
-    resource_type: TypeId,
+    start_type: TypeId,
 }
 
 impl Compiler {
     /// The ways that an expression goes: several where it crosses a choice or unites others.
     fn paths(&self, expression: &Expr) -> Result<Vec<Path>, NoPath> {
         match &expression.kind {
+            // `code` is an element here, and the name of a type elsewhere.
+            ExprKind::Member { base: None, name } if self.has_element(name) => self.member(&[self.start()], name),
             ExprKind::Member { base: None, name } => match self.definitions.type_id(name) {
-                Some(root) if self.definitions.is_a(self.resource_type, root) => Ok(vec![self.start()]),
+                Some(root) if self.definitions.is_a(self.start_type, root) => Ok(vec![self.start()]),
                 Some(_) => Ok(Vec::new()),
                 None => self.member(&[self.start()], name),
             },
@@ -163,9 +165,14 @@ impl Compiler {
         }
     }
 
+    fn has_element(&self, name: &str) -> bool {
+        let elements = &self.definitions.get(self.start_type).elements;
+        elements.iter().any(|element| element.name == name)
+    }
+
     fn start(&self) -> Path {
         Path {
-            type_id: self.resource_type,
+            type_id: self.start_type,
             repeating: 0,
             steps: Vec::new(),
         }
@@ -206,7 +213,8 @@ impl Compiler {
     /// `as` and `ofType`, as the engine reads them: primitive types exactly, others by inheritance.
     fn of_type(&self, paths: Vec<Path>, name: &TypeName) -> Result<Vec<Path>, NoPath> {
         let wanted = match name.namespace.as_deref() {
-            None | Some("FHIR") => self.definitions.type_id(&name.name).ok_or(NoPath::Beyond)?,
+            None => self.type_meant_by(&name.name).ok_or(NoPath::Beyond)?,
+            Some("FHIR") => self.definitions.type_id(&name.name).ok_or(NoPath::Beyond)?,
             Some(_) => return Err(NoPath::Beyond),
         };
         let is_primitive = self.definitions.get(wanted).kind == TypeKind::Primitive;
@@ -226,6 +234,17 @@ impl Compiler {
             }
         }
         Ok(kept)
+    }
+
+    /// `DateTime`, which R4's `code-value-date` says, names the type of FHIRPath; what it means is FHIR's `dateTime`.
+    fn type_meant_by(&self, name: &str) -> Option<TypeId> {
+        let primitive = || {
+            let mut characters = name.chars();
+            let initial = characters.next()?.to_ascii_lowercase();
+            let type_id = self.definitions.type_id(&format!("{initial}{}", characters.as_str()))?;
+            (self.definitions.get(type_id).kind == TypeKind::Primitive).then_some(type_id)
+        };
+        self.definitions.type_id(name).or_else(primitive)
     }
 
     /// `where(…)` with one of the two conditions that R4's parameters use.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Found;
+use super::{Found, Within};
 use crate::knowledge::definitions::Definitions;
 use crate::knowledge::fhirpath::values::DateTime;
 use crate::knowledge::fhirpath::{CompileError, Environment, Expression, Item};
@@ -33,11 +33,13 @@ impl<K: Copy> Computed<K> {
         })
     }
 
-    /// Yields the elements and the booleans that the expression gives. Other computed values have no place in the
-    /// resource to borrow from, and no parameter of R4 gives one. An expression that fails on this resource finds nothing.
+    /// Yields the elements and the booleans that the expression gives for `focus`. Other computed values have no place in
+    /// the resource to borrow from, and no parameter of R4 gives one. An expression that fails on this resource finds
+    /// nothing.
     pub fn evaluate<'v>(
         &self,
-        resource: &'v Value,
+        focus: Found<'v>,
+        within: Within<'v>,
         definitions: &'static Definitions,
         sink: &mut dyn FnMut(K, Found<'v>),
     ) {
@@ -45,11 +47,15 @@ impl<K: Copy> Computed<K> {
         let Some(now) = DateTime::from_timestamp(Timestamp::UNIX_EPOCH, 0) else {
             return;
         };
-        let (Some(focus), Some(boolean)) = (Item::resource(resource, definitions), definitions.type_id("boolean"))
+        let item = |resource| Item::resource(resource, definitions);
+        let (Some(resource), Some(root), Some(boolean)) =
+            (item(within.resource), item(within.root), definitions.type_id("boolean"))
         else {
             return;
         };
-        let Ok(items) = self.expression.evaluate(&focus, &Environment::new(now)) else {
+        let environment = Environment::new(now).within(resource).contained_in(root);
+        let focus = Item::element(focus.value, None, focus.type_id);
+        let Ok(items) = self.expression.evaluate(&focus, &environment) else {
             return;
         };
         for item in &items {

@@ -22,7 +22,7 @@ pub(super) enum Filter {
 #[derive(Clone, Copy)]
 pub(super) struct Place<'v> {
     pub definitions: &'static Definitions,
-    /// The resource that is walked.
+    /// The resource that is walked, or the one that contains it.
     pub root: &'v Value,
     /// Index in the array; 0 for what does not repeat.
     pub position: usize,
@@ -51,7 +51,7 @@ pub(super) fn resource_type(resource: &Value) -> Option<&str> {
 
 /// The name of the type that a Reference, canonical or uri refers to
 /// (<https://hl7.org/fhir/R4/references.html#literal>): from `Patient/1`, `http://example.org/fhir/Patient/1/_history/2`,
-/// the contained resource of `#p`; else from `Reference.type`, as for `urn:uuid:…`.
+/// the contained resource of `#p`, the one that contains it of `#`; else from `Reference.type`, as for `urn:uuid:…`.
 fn referred_type<'v>(value: &'v Value, root: &'v Value) -> Option<&'v str> {
     let literal = value.as_str().or_else(|| value.get("reference")?.as_str());
     literal
@@ -61,6 +61,9 @@ fn referred_type<'v>(value: &'v Value, root: &'v Value) -> Option<&'v str> {
 
 fn type_in_literal<'v>(literal: &'v str, root: &'v Value) -> Option<&'v str> {
     if let Some(id) = literal.strip_prefix('#') {
+        if id.is_empty() {
+            return resource_type(root);
+        }
         let contained = root.get("contained")?.as_array()?;
         let has_id = |resource: &&Value| resource.get("id").and_then(Value::as_str) == Some(id);
         return resource_type(contained.iter().find(has_id)?);
@@ -79,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_reference_tells_its_type() {
-        let root = json!({"contained": [{"resourceType": "Group", "id": "g"}]});
+        let root = json!({"resourceType": "List", "contained": [{"resourceType": "Group", "id": "g"}]});
         let of = |reference: Value| referred_type(&reference, &root).map(str::to_owned);
         assert_eq!(of(json!({"reference": "Patient/1"})).unwrap(), "Patient");
         assert_eq!(
@@ -87,6 +90,7 @@ mod tests {
             "Patient"
         );
         assert_eq!(of(json!({"reference": "#g"})).unwrap(), "Group");
+        assert_eq!(of(json!({"reference": "#"})).unwrap(), "List");
         assert_eq!(of(json!("Library/l")).unwrap(), "Library");
         assert_eq!(
             of(json!({"type": "Device", "identifier": {"value": "7"}})).unwrap(),

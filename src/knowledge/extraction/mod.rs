@@ -8,8 +8,12 @@
 //!
 //! An expression that is more than that is left to the FHIRPath engine ([`computed`]); in R4 that is one, whether a
 //! patient is deceased. A test compares what the plans find with what the engine finds.
+//!
+//! A composite parameter has two layers of such plans ([`composite`]): one finds its instances, others the components of
+//! an instance.
 
 mod compile;
+mod composite;
 mod computed;
 mod filter;
 mod walk;
@@ -21,6 +25,7 @@ use serde_json::Value;
 
 use super::definitions::{Definitions, TypeId};
 use super::fhirpath::CompileError;
+pub use composite::CompositePlan;
 use computed::Computed;
 use filter::Filter;
 
@@ -39,6 +44,25 @@ pub struct Found<'v> {
     /// The value's FHIR type, never a choice: `CodeableConcept`, `Period`, `string`, … For a resource in a resource it
     /// is the type of that.
     pub type_id: TypeId,
+}
+
+/// What is around a value.
+#[derive(Clone, Copy, Debug)]
+pub struct Within<'v> {
+    /// The resource that holds it.
+    pub resource: &'v Value,
+    /// The resource that contains that one, else the same: what `#id` is looked up in.
+    pub root: &'v Value,
+}
+
+impl<'v> Within<'v> {
+    /// A resource that no other one contains.
+    pub fn outermost(resource: &'v Value) -> Within<'v> {
+        Within {
+            resource,
+            root: resource,
+        }
+    }
 }
 
 /// Why a search parameter cannot be compiled.
@@ -77,6 +101,24 @@ struct Child<K> {
 /// Cheap to compare, and most names already differ in length.
 fn property_order(name: &str) -> (usize, &str) {
     (name.len(), name)
+}
+
+impl<K: PartialEq> ExtractionPlan<K> {
+    /// The types that the values of one parameter have. None are known of one that needs the FHIRPath engine.
+    pub fn types_of(&self, key: &K) -> Vec<TypeId> {
+        fn collect<K: PartialEq>(node: &Node<K>, key: &K, types: &mut Vec<TypeId>) {
+            if node.found_by.contains(key) && !types.contains(&node.type_id) {
+                types.push(node.type_id);
+            }
+            let filtered = node.filtered.iter().map(|(_, node)| node);
+            for node in filtered.chain(node.children.iter().map(|child| &child.node)) {
+                collect(node, key, types);
+            }
+        }
+        let mut types = Vec::new();
+        collect(&self.root, key, &mut types);
+        types
+    }
 }
 
 impl<K> Node<K> {

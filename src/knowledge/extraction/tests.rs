@@ -158,6 +158,63 @@ fn what_the_engine_computes_is_found_too() {
     assert_eq!(found(deceased, &json!({"resourceType": "Patient"})), ["boolean false"]);
 }
 
+/// What one composite finds: per instance, the values of its components as `type value` lines.
+fn instances(expression: &str, components: &[&str], resource: &Value) -> Vec<Vec<String>> {
+    let definitions = Definitions::r4();
+    let type_id = definitions.type_id(resource["resourceType"].as_str().unwrap()).unwrap();
+    let plan = CompositePlan::compile(definitions, type_id, [((), expression, components.to_vec())]).unwrap();
+    let mut instances = Vec::new();
+    plan.walk(Within::outermost(resource), &mut |(), values| {
+        let lines = values
+            .iter()
+            .map(|values| {
+                let lines: Vec<String> = values
+                    .iter()
+                    .map(|found| line(definitions, found.type_id, &plain_numbers(found.value)))
+                    .collect();
+                lines.join(", ")
+            })
+            .collect();
+        instances.push(lines);
+    });
+    instances
+}
+
+#[test]
+fn the_components_of_a_composite_come_from_one_instance() {
+    let pressure = json!({"resourceType": "Observation", "code": {"text": "pressure"}, "component": [
+        {"code": {"text": "systolic"}, "valueQuantity": {"value": 120}},
+        {"code": {"text": "diastolic"}, "valueQuantity": {"value": 80}},
+        {"code": {"text": "position"}, "valueString": "sitting"}]});
+    assert_eq!(
+        instances("Observation.component", &["code", "value.as(Quantity)"], &pressure),
+        [
+            [r#"CodeableConcept {"text":"systolic"}"#, r#"Quantity {"value":120}"#],
+            [r#"CodeableConcept {"text":"diastolic"}"#, r#"Quantity {"value":80}"#],
+        ]
+    );
+    let day = json!({"resourceType": "Observation", "code": {"text": "day"}, "valueDateTime": "2014"});
+    assert_eq!(
+        instances("Observation", &["code", "value.as(DateTime) | value.as(Period)"], &day),
+        [[r#"CodeableConcept {"text":"day"}"#, r#"dateTime "2014""#]],
+        "R4 writes DateTime where it means dateTime"
+    );
+}
+
+#[test]
+fn a_component_may_start_at_the_resource() {
+    let sequence = json!({"resourceType": "MolecularSequence",
+        "referenceSeq": {"chromosome": {"text": "one"}}, "variant": [{"start": 1, "end": 3}]});
+    assert_eq!(
+        instances(
+            "MolecularSequence.variant",
+            &["%resource.referenceSeq.chromosome", "start", "end"],
+            &sequence
+        ),
+        [[r#"CodeableConcept {"text":"one"}"#, "integer 1", "integer 3"]]
+    );
+}
+
 #[test]
 fn malformed_resources_are_survived() {
     let plan = plan(Definitions::r4(), Definitions::r4().type_id("Patient").unwrap());
@@ -283,4 +340,62 @@ fn plans_find_what_the_engine_finds() {
         differences.join("\n")
     );
     println!("{compared} pairs of resource and parameter agree");
+}
+
+/// Every instance of every composite in every example, by plan and by engine; as sets, for the reason above.
+#[test]
+fn composites_find_what_the_engine_finds() {
+    let Some(examples) = examples() else {
+        println!("SKIPPED: HL7's examples are not there; `make` fetches them into conformance/hl7/");
+        return;
+    };
+    let definitions = Definitions::r4();
+    let now = DateTime::parse("2020-01-01T00:00:00Z").unwrap();
+    let mut compared = 0;
+    for parameter in &definitions.search_parameters {
+        let Some(expression) = parameter
+            .expression
+            .as_deref()
+            .filter(|_| !parameter.components.is_empty())
+        else {
+            continue;
+        };
+        let components: Vec<&str> = parameter.components.iter().map(|c| c.expression.as_str()).collect();
+        let compile = |expression: &str| Expression::compile(expression, definitions).unwrap();
+        let by_engine = compile(expression);
+        // The engine takes `DateTime` for FHIRPath's own type, which no element has.
+        let parts: Vec<Expression> = components
+            .iter()
+            .map(|component| compile(&component.replace("DateTime", "dateTime")))
+            .collect();
+        for resource in &examples {
+            let type_name = resource["resourceType"].as_str().unwrap_or_default();
+            if !parameter.base.iter().any(|base| base == type_name) {
+                continue;
+            }
+            let focus = Item::resource(resource, definitions).unwrap();
+            let environment = Environment::new(now).within(focus.clone());
+            let expected: BTreeSet<Vec<String>> = by_engine
+                .evaluate(&focus, &environment)
+                .unwrap()
+                .iter()
+                .map(|instance| {
+                    let values = |part: &Expression| {
+                        let items = part.evaluate(instance, &environment).unwrap();
+                        let elements = items.iter().filter_map(Item::as_element);
+                        let lines: Vec<String> = elements
+                            .map(|element| line(definitions, element.type_id, &plain_numbers(element.value)))
+                            .collect();
+                        lines.join(", ")
+                    };
+                    parts.iter().map(values).collect()
+                })
+                .filter(|values: &Vec<String>| values.iter().all(|value| !value.is_empty()))
+                .collect();
+            let by_plan: BTreeSet<Vec<String>> = instances(expression, &components, resource).into_iter().collect();
+            assert_eq!(by_plan, expected, "{type_name}/{} {}", resource["id"], parameter.code);
+            compared += expected.len();
+        }
+    }
+    assert!(compared > 100, "the examples hold instances of composites: {compared}");
 }

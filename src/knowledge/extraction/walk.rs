@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::filter::{self, Place};
-use super::{ExtractionPlan, Found, Node, property_order};
+use super::{ExtractionPlan, Found, Node, Within, property_order};
 use crate::knowledge::definitions::{Definitions, TypeId};
 
 impl<K: Copy> ExtractionPlan<K> {
@@ -12,14 +12,23 @@ impl<K: Copy> ExtractionPlan<K> {
     ///
     /// The resource need not be valid; what is not where it should be is not found.
     pub fn walk<'v>(&self, resource: &'v Value, sink: &mut dyn FnMut(K, Found<'v>)) {
+        self.walk_within(resource, Within::outermost(resource), sink);
+    }
+
+    /// The same from `focus`, of the type that the plan starts at, which is in a resource that may be contained in another.
+    pub fn walk_within<'v>(&self, focus: &'v Value, within: Within<'v>, sink: &mut dyn FnMut(K, Found<'v>)) {
         let place = Place {
             definitions: self.definitions,
-            root: resource,
+            root: within.root,
             position: 0,
         };
-        self.root.visit(resource, place, sink);
+        self.root.visit(focus, place, sink);
         for computed in &self.computed {
-            computed.evaluate(resource, self.definitions, sink);
+            let focus = Found {
+                value: focus,
+                type_id: self.root.type_id,
+            };
+            computed.evaluate(focus, within, self.definitions, sink);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::fhir::hooks::{Guard, Hooks};
 use crate::fhir::integrity::ReferentialIntegrity;
 use crate::fhir::operations;
+use crate::fhir::search::text;
 use crate::fhir::server::{FhirServer, FhirSettings};
 use crate::jobs::{Registry, Worker};
 use crate::router::router;
@@ -35,13 +36,15 @@ impl App {
     pub async fn build(config: Config, database: Database, clock: Clock, ids: IdGenerator) -> Result<Arc<Self>> {
         let server = FhirServer::open(&database, settings(&config), hooks(&config), clock.clone(), ids.clone());
         let fhir = server.await.context("cannot open the FHIR server on the database")?;
+        let fhir = Arc::new(fhir);
+        let jobs = handlers(&fhir).context("a schedule cannot be read")?;
         Ok(Arc::new(Self {
             config,
-            fhir: Arc::new(fhir),
+            fhir,
             database,
             clock,
             ids,
-            jobs: Arc::new(handlers()),
+            jobs: Arc::new(jobs),
         }))
     }
 
@@ -72,6 +75,7 @@ fn settings(config: &Config) -> FhirSettings {
         max_count: config.search.max_count,
         cors_origins: config.http.cors_origins.clone(),
         body_timeout: Duration::from_secs(config.http.body_timeout_seconds),
+        full_text: config.search.full_text,
     }
 }
 
@@ -97,8 +101,17 @@ fn hooks(config: &Config) -> Hooks {
 }
 
 /// The handlers of jobs, and the jobs that come with the clock.
-fn handlers() -> Registry {
-    Registry::new()
+fn handlers(fhir: &Arc<FhirServer>) -> Result<Registry> {
+    let mut registry = Registry::new();
+    if fhir.settings.full_text {
+        let fhir = fhir.clone();
+        let collect = move |_| {
+            let fhir = fhir.clone();
+            async move { text::job(&fhir).await }
+        };
+        registry = registry.on(text::JOB, collect).every(text::SCHEDULE, text::JOB)?;
+    }
+    Ok(registry)
 }
 
 /// Brings the database's layout up to this release. Several instances may try at once.

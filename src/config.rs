@@ -86,6 +86,8 @@ pub struct SearchConfig {
     pub default_count: u32,
     /// Resources per page at most, whatever the client says.
     pub max_count: u32,
+    /// Whether `_text` and `_content` can be searched. It costs disk space, and some work after each write.
+    pub full_text: bool,
 }
 
 /// Background work.
@@ -155,6 +157,7 @@ impl Default for SearchConfig {
         Self {
             default_count: 20,
             max_count: 1000,
+            full_text: true,
         }
     }
 }
@@ -294,6 +297,9 @@ impl Config {
                         .parse()
                         .with_context(|| format!("{name} must be a whole number"))?,
                 ),
+                Some(Value::Boolean(_)) => {
+                    Value::Boolean(value.parse().with_context(|| format!("{name} must be true or false"))?)
+                }
                 Some(Value::Array(_)) => {
                     let elements = value.split(',').map(str::trim).filter(|element| !element.is_empty());
                     Value::Array(elements.map(|element| Value::String(element.to_owned())).collect())
@@ -462,6 +468,13 @@ mod tests {
         assert_eq!(config.database.url.reveal(), Some(url));
         assert!(config.to_toml().contains("postgres://clinic:***@db.example/records"));
         assert!(!format!("{config:?}{}", config.to_toml()).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_switch_is_true_or_false_in_the_environment() {
+        let config = load("", &[("MEDCONSULT_SEARCH_FULL_TEXT", "false")]).unwrap();
+        assert!(!config.search.full_text);
+        assert!(load("", &[("MEDCONSULT_SEARCH_FULL_TEXT", "no")]).is_err());
     }
 
     #[test]

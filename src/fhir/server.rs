@@ -8,6 +8,7 @@ use super::error::FhirError;
 use super::hooks::Hooks;
 use super::search::SearchRegistry;
 use super::search::index::INDEX_VERSION;
+use super::search::text;
 use super::store::Store;
 use crate::base::{Clock, Database, IdGenerator};
 use crate::knowledge::definitions::Definitions;
@@ -44,6 +45,8 @@ pub struct FhirSettings {
     pub cors_origins: Vec<String>,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
+    /// Whether the words of resources are collected, for `_text` and `_content`.
+    pub full_text: bool,
 }
 
 impl FhirServer {
@@ -60,6 +63,7 @@ impl FhirServer {
     ) -> Result<FhirServer, FhirError> {
         let definitions = Definitions::r4();
         let store = Store::open(database, definitions).await?;
+        text::prepare(&store, settings.full_text).await?;
         let search = SearchRegistry::load(&store, definitions, &settings.base_url).await?;
         let validator = Validator::new(definitions);
         let index_version = commit::index_version(INDEX_VERSION, &settings.base_url);

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, bench};
 
+mod composite;
+
 impl Bench {
     /// Stores resources, in order, each under its own id.
     async fn store(&self, resources: impl IntoIterator<Item = Value>) {
@@ -29,6 +31,16 @@ impl Bench {
             if_match: None,
             if_none_match_any: false,
         };
+        let outcome = commit(&self.server, &Caller::sandbox(), vec![Op { write, full_url: None }]).await;
+        outcome.map_err(|error| error.error).unwrap();
+    }
+
+    async fn delete(&self, resource_type: &str, id: &str) {
+        let target = Target::Instance {
+            resource_type: resource_type.to_owned(),
+            id: id.to_owned(),
+        };
+        let write = Write::Delete { target, if_match: None };
         let outcome = commit(&self.server, &Caller::sandbox(), vec![Op { write, full_url: None }]).await;
         outcome.map_err(|error| error.error).unwrap();
     }
@@ -689,7 +701,12 @@ async fn what_cannot_be_honoured_is_refused_or_reported() {
             .await
             .contains(":exact, :contains, :missing")
     );
-    assert!(bench.refusal("Patient?gender:exact=x").await.contains(":not, :missing"));
+    assert!(
+        bench
+            .refusal("Patient?gender:exact=x")
+            .await
+            .contains(":not, :text, :missing")
+    );
     assert!(
         bench
             .refusal("Patient?general-practitioner:Patient=x")

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use serde_json::Value;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -19,6 +20,7 @@ use super::resolve::instant_of;
 use super::transaction::Pending;
 use super::{AtOp, Outcome, Stop};
 use crate::fhir::resource::{self, StoredResource};
+use crate::fhir::search::contained::{self, Contained};
 use crate::fhir::search::index::{IndexRows, ResourceRows};
 use crate::fhir::server::FhirServer;
 use crate::fhir::store::{Ids, Micros};
@@ -90,6 +92,10 @@ pub async fn write(
     let index = Index::of(server, connection, ids, pending).await?;
     let (new, changed): (Vec<_>, Vec<_>) = pending.iter().zip(&texts).partition(|(p, _)| p.current.is_none());
     let (new, changed) = (Versions::of(&new), Versions::of(&changed));
+    let noted: Vec<i64> = match server.settings.full_text {
+        true => pending.iter().map(|p| p.rid).collect(),
+        false => Vec::new(),
+    };
     let shape = Shape {
         creates: !new.rid.is_empty(),
         // Somebody else may be creating the same id this moment. Only an id of the client's choice can be that unlucky.
@@ -98,6 +104,7 @@ pub async fn write(
         wipes: !index.wiped.rid.is_empty(),
         gone: families_of(&index.gone),
         added: families_of(&index.added),
+        notes: !noted.is_empty(),
     };
     let sql = statement(shape);
     let mut query = sqlx::query(AssertSqlSafe(sql)).bind(server.index_version);
@@ -106,6 +113,9 @@ pub async fn write(
     }
     query = bind_families(query, &index.gone, shape.gone);
     query = bind_families(query, &index.added, shape.added);
+    if shape.notes {
+        query = query.bind(&noted[..]);
+    }
     if shape.updates {
         query = changed.bind(query);
     }
@@ -158,6 +168,23 @@ struct Wiped {
     param: Vec<i16>,
 }
 
+/// One resource, or one that it contains, before and after.
+struct Change<'v> {
+    rid: i64,
+    gone: ResourceRows<'v>,
+    added: ResourceRows<'v>,
+    /// The rids of what is in the same resource, by local id; that of the resource itself under `''`.
+    near: Arc<HashMap<&'v str, i64>>,
+}
+
+/// A row of `contained` as it stands in the database.
+struct KnownContained {
+    rid: i64,
+    type_id: i16,
+    position: i32,
+    local_id: String,
+}
+
 impl Index {
     async fn of(
         server: &FhirServer,
@@ -165,30 +192,36 @@ impl Index {
         ids: &mut Ids<'_>,
         pending: &[Pending],
     ) -> Result<Index, Stop> {
-        let mut changes = Vec::with_capacity(pending.len());
+        let known = known_contained(server, connection, pending).await?;
         let mut wiped = Wiped::default();
+        let mut sides = Vec::with_capacity(pending.len());
         for p in pending {
-            let after = match &p.after {
-                Some(content) => server.search.rows(p.resource_type, content).at_op(p.op)?,
-                None => ResourceRows::default(),
-            };
-            let is_stale = p
-                .current
-                .as_ref()
-                .is_some_and(|c| c.is_live() && c.index_version != server.index_version);
-            if is_stale {
+            let after = Side::of(server, p, p.after.as_ref())?;
+            let known = known.get(&p.rid).map_or(&[][..], Vec::as_slice);
+            let before = if is_stale(server, p) {
                 // Other rules made its rows, so they cannot be told from its content.
-                for parameter in server.search.parameters(p.resource_type) {
-                    wiped.rid.push(p.rid);
-                    wiped.param.push(parameter.id);
+                wiped.push(
+                    p.rid,
+                    server.search.parameters(p.resource_type).map(|parameter| parameter.id),
+                );
+                for inner in known {
+                    let name = server.store.types().name(inner.type_id).unwrap_or_default();
+                    wiped.push(inner.rid, server.search.parameters(name).map(|parameter| -parameter.id));
                 }
-                changes.push((p.rid, ResourceRows::default(), after));
-            } else if let Some(content) = &p.before {
-                let before = server.search.rows(p.resource_type, content).at_op(p.op)?;
-                changes.push((p.rid, before.without(&after), after.without(&before)));
+                Side::known(known)
             } else {
-                changes.push((p.rid, ResourceRows::default(), after));
-            }
+                Side::of(server, p, p.before.as_ref())?
+            };
+            sides.push((p.rid, known, before, after));
+        }
+        let new_contained = sides
+            .iter()
+            .map(|(_, known, _, after)| after.new_contained(known))
+            .sum();
+        let mut new_rids = server.store.new_rids(connection, new_contained).await?.into_iter();
+        let mut changes = Vec::with_capacity(pending.len());
+        for (rid, known, before, after) in sides {
+            push_changes(&mut changes, rid, known, before, after, &mut new_rids);
         }
         let mut index = Index::columns(&changes, ids);
         if !ids.is_complete() {
@@ -198,14 +231,155 @@ impl Index {
         Ok(Index { wiped, ..index })
     }
 
-    fn columns(changes: &[(i64, ResourceRows<'_>, ResourceRows<'_>)], ids: &mut Ids<'_>) -> Index {
+    fn columns(changes: &[Change<'_>], ids: &mut Ids<'_>) -> Index {
         let mut index = Index::default();
-        for (rid, gone, added) in changes {
-            index.gone.push(*rid, gone, ids);
-            index.added.push(*rid, added, ids);
+        for change in changes {
+            index.gone.push(change.rid, &change.gone, &change.near, ids);
+            index.added.push(change.rid, &change.added, &change.near, ids);
         }
         index
     }
+}
+
+impl Wiped {
+    fn push(&mut self, rid: i64, params: impl Iterator<Item = i16>) {
+        for param in params {
+            self.rid.push(rid);
+            self.param.push(param);
+        }
+    }
+}
+
+/// A version of a resource, as the index sees it.
+#[derive(Default)]
+struct Side<'v> {
+    rows: ResourceRows<'v>,
+    contained: Vec<Contained<'v>>,
+}
+
+impl<'v> Side<'v> {
+    fn of(server: &FhirServer, p: &Pending, content: Option<&'v Value>) -> Result<Side<'v>, Stop> {
+        let Some(content) = content else {
+            return Ok(Side::default());
+        };
+        Ok(Side {
+            rows: server.search.rows(p.resource_type, content).at_op(p.op)?,
+            contained: server.search.contained(server.store.types(), content).at_op(p.op)?,
+        })
+    }
+
+    /// A version of which nothing is known but where its contained resources stand.
+    fn known(known: &'v [KnownContained]) -> Side<'v> {
+        let contained = known.iter().enumerate().map(|(n, inner)| Contained {
+            row: contained::Row {
+                type_id: inner.type_id,
+                position: inner.position,
+                local_id: &inner.local_id,
+            },
+            occurrence: known[..n]
+                .iter()
+                .filter(|other| other.local_id == inner.local_id)
+                .count(),
+            rows: ResourceRows::default(),
+        });
+        Side {
+            rows: ResourceRows::default(),
+            contained: contained.collect(),
+        }
+    }
+
+    fn new_contained(&self, known: &[KnownContained]) -> usize {
+        self.contained
+            .iter()
+            .filter(|inner| rid_of(inner, known).is_none())
+            .count()
+    }
+}
+
+/// The rid that a contained resource has had until now.
+fn rid_of(inner: &Contained<'_>, known: &[KnownContained]) -> Option<i64> {
+    let same = known.iter().filter(|known| known.local_id == inner.row.local_id);
+    same.map(|known| known.rid).nth(inner.occurrence)
+}
+
+/// What a resource and those in it gain and lose.
+fn push_changes<'v>(
+    changes: &mut Vec<Change<'v>>,
+    rid: i64,
+    known: &'v [KnownContained],
+    before: Side<'v>,
+    after: Side<'v>,
+    new_rids: &mut impl Iterator<Item = i64>,
+) {
+    let mut near: HashMap<&str, i64> = known
+        .iter()
+        .rev()
+        .map(|inner| (inner.local_id.as_str(), inner.rid))
+        .collect();
+    near.insert("", rid);
+    let mut inner: Vec<(i64, ResourceRows<'v>, ResourceRows<'v>)> = Vec::new();
+    for before in before.contained {
+        if let Some(rid) = rid_of(&before, known) {
+            inner.push((rid, before.with_row(), ResourceRows::default()));
+        }
+    }
+    for after in after.contained {
+        let rid = rid_of(&after, known).or_else(|| new_rids.next()).unwrap_or_default();
+        near.entry(after.row.local_id).or_insert(rid);
+        match inner.iter_mut().find(|(known, ..)| *known == rid) {
+            Some((_, _, rows)) => *rows = after.with_row(),
+            None => inner.push((rid, ResourceRows::default(), after.with_row())),
+        }
+    }
+    let near = Arc::new(near);
+    for (rid, before, after) in std::iter::once((rid, before.rows, after.rows)).chain(inner) {
+        changes.push(Change {
+            rid,
+            gone: before.without(&after),
+            added: after.without(&before),
+            near: near.clone(),
+        });
+    }
+}
+
+/// Whether the rows of the version before were made by other rules than these.
+fn is_stale(server: &FhirServer, p: &Pending) -> bool {
+    let current = p.current.as_ref().filter(|current| current.is_live());
+    current.is_some_and(|current| current.index_version != server.index_version)
+}
+
+/// The contained resources of what is about to change, by the rid of their container and in order.
+async fn known_contained(
+    server: &FhirServer,
+    connection: &mut PgConnection,
+    pending: &[Pending],
+) -> Result<HashMap<i64, Vec<KnownContained>>, Stop> {
+    let has_contained = |p: &&Pending| {
+        p.before
+            .as_ref()
+            .is_some_and(|before| before.get("contained").is_some())
+    };
+    let containers = pending.iter().filter(|p| is_stale(server, p) || has_contained(p));
+    let containers: Vec<i64> = containers.map(|p| p.rid).collect();
+    let mut known: HashMap<i64, Vec<KnownContained>> = HashMap::new();
+    if containers.is_empty() {
+        return Ok(known);
+    }
+    let rows: Vec<(i64, i64, i16, i32, String)> = sqlx::query_as(
+        "SELECT container, rid, type, position, local_id FROM contained WHERE container = ANY ($1) ORDER BY position",
+    )
+    .bind(containers)
+    .fetch_all(connection)
+    .await?;
+    for (container, rid, type_id, position, local_id) in rows {
+        known.entry(container).or_default().push(KnownContained {
+            rid,
+            type_id,
+            position,
+            local_id,
+        });
+    }
+    Ok(known)
 }
 
 /// Rows of `resource`, a Vec per column.
@@ -292,8 +466,9 @@ impl Encode<'_, Postgres> for Jsonb<'_> {
 
 type Columns = &'static [(&'static str, &'static str)];
 
-/// The index tables and their columns, in the order of [`bind_families`].
-const FAMILIES: [(&str, Columns); 6] = [
+/// The index tables and their columns, in the order of [`bind_families`]. A composite has one entry for the columns that
+/// nearly all need, and one for all columns.
+const FAMILIES: [(&str, Columns); 9] = [
     (
         "idx_token",
         &[
@@ -345,10 +520,64 @@ const FAMILIES: [(&str, Columns); 6] = [
         "idx_uri",
         &[("rid", "bigint[]"), ("param", "smallint[]"), ("uri", "text[]")],
     ),
+    (
+        "idx_composite",
+        &[
+            ("rid", "bigint[]"),
+            ("param", "smallint[]"),
+            ("code1", "text[]"),
+            ("system1", "integer[]"),
+            ("code2", "text[]"),
+            ("system2", "integer[]"),
+            ("low2", "text[]::numeric[]"),
+            ("high2", "text[]::numeric[]"),
+        ],
+    ),
+    (
+        "idx_composite",
+        &[
+            ("rid", "bigint[]"),
+            ("param", "smallint[]"),
+            ("code1", "text[]"),
+            ("system1", "integer[]"),
+            ("low1", "text[]::numeric[]"),
+            ("high1", "text[]::numeric[]"),
+            ("since1", "timestamptz[]"),
+            ("until1", "timestamptz[]"),
+            ("target1", "bigint[]"),
+            ("code2", "text[]"),
+            ("system2", "integer[]"),
+            ("low2", "text[]::numeric[]"),
+            ("high2", "text[]::numeric[]"),
+            ("since2", "timestamptz[]"),
+            ("until2", "timestamptz[]"),
+            ("target2", "bigint[]"),
+            ("code3", "text[]"),
+            ("system3", "integer[]"),
+            ("low3", "text[]::numeric[]"),
+            ("high3", "text[]::numeric[]"),
+            ("since3", "timestamptz[]"),
+            ("until3", "timestamptz[]"),
+            ("target3", "bigint[]"),
+        ],
+    ),
+    (
+        "contained",
+        &[
+            ("rid", "bigint[]"),
+            ("container", "bigint[]"),
+            ("type", "smallint[]"),
+            ("position", "integer[]"),
+            ("local_id", "text[]"),
+        ],
+    ),
 ];
 
+/// The first so many of [`FAMILIES`] are every table with rows of parameters, each once.
+const TABLES: usize = 7;
+
 /// Which of [`FAMILIES`] have rows, a bit for each.
-fn families_of(rows: &IndexRows) -> u8 {
+fn families_of(rows: &IndexRows) -> u16 {
     let present = [
         !rows.token.rid.is_empty(),
         !rows.reference.rid.is_empty(),
@@ -356,18 +585,21 @@ fn families_of(rows: &IndexRows) -> u8 {
         !rows.date.rid.is_empty(),
         !rows.quantity.rid.is_empty(),
         !rows.uri.rid.is_empty(),
+        !rows.pair.rid.is_empty(),
+        !rows.wide.rid.is_empty(),
+        !rows.contained.rid.is_empty(),
     ];
     present
         .iter()
         .enumerate()
-        .map(|(bit, present)| u8::from(*present) << bit)
+        .map(|(bit, present)| u16::from(*present) << bit)
         .sum()
 }
 
 fn bind_families<'q>(
     mut query: Query<'q, Postgres, PgArguments>,
     rows: &'q IndexRows,
-    families: u8,
+    families: u16,
 ) -> Query<'q, Postgres, PgArguments> {
     let IndexRows {
         token,
@@ -376,8 +608,11 @@ fn bind_families<'q>(
         date,
         quantity,
         uri,
+        pair,
+        wide,
+        contained,
     } = rows;
-    let has = |bit: u8| families & (1 << bit) != 0;
+    let has = |bit: u16| families & (1 << bit) != 0;
     if has(0) {
         query = query
             .bind(&token.rid[..])
@@ -416,6 +651,26 @@ fn bind_families<'q>(
     if has(5) {
         query = query.bind(&uri.rid[..]).bind(&uri.param[..]).bind(&uri.uri[..]);
     }
+    if has(6) {
+        query = query.bind(&pair.rid[..]).bind(&pair.param[..]);
+        query = query.bind(&pair.code1[..]).bind(&pair.system1[..]);
+        query = query.bind(&pair.code2[..]).bind(&pair.system2[..]);
+        query = query.bind(&pair.low2[..]).bind(&pair.high2[..]);
+    }
+    if has(7) {
+        query = query.bind(&wide.rid[..]).bind(&wide.param[..]);
+        for component in &wide.components {
+            query = query.bind(&component.code[..]).bind(&component.system[..]);
+            query = query.bind(&component.low[..]).bind(&component.high[..]);
+            query = query.bind(&component.since[..]).bind(&component.until[..]);
+            query = query.bind(&component.target[..]);
+        }
+    }
+    if has(8) {
+        query = query.bind(&contained.rid[..]).bind(&contained.container[..]);
+        query = query.bind(&contained.type_id[..]).bind(&contained.position[..]);
+        query = query.bind(&contained.local_id[..]);
+    }
     query
 }
 
@@ -426,8 +681,10 @@ struct Shape {
     may_collide: bool,
     updates: bool,
     wipes: bool,
-    gone: u8,
-    added: u8,
+    gone: u16,
+    added: u16,
+    /// Whether words are to be collected.
+    notes: bool,
 }
 
 /// The text for a shape. Few of them occur, and each is made once.
@@ -469,9 +726,11 @@ impl Statement {
                 .collect();
             let rows = sql.rows(columns);
             // The first two, rid and param, as equalities: an index answers those.
+            let (first, second) = (columns[0].0, columns[1].0);
             let same = same[2..].join(" AND ");
             sql.part(&format!(
-                "DELETE FROM {table} t USING {rows} WHERE t.rid = n.rid AND t.param = n.param AND {same}"
+                "DELETE FROM {table} t USING {rows} \
+                 WHERE t.{first} = n.{first} AND t.{second} = n.{second} AND {same}"
             ));
         }
         for (_, (table, columns)) in FAMILIES
@@ -482,6 +741,10 @@ impl Statement {
             let names = columns.iter().map(|(column, _)| *column).collect::<Vec<_>>().join(", ");
             let rows = sql.rows(columns);
             sql.part(&format!("INSERT INTO {table} ({names}) SELECT {names} FROM {rows}"));
+        }
+        if shape.notes {
+            let rows = sql.rows(&[("rid", "bigint[]")]);
+            sql.part(&format!("INSERT INTO text_pending (rid) SELECT rid FROM {rows}"));
         }
         if shape.updates {
             sql.update(!shape.creates);
@@ -514,7 +777,7 @@ impl Statement {
     /// Removes every row of a resource whose rows other rules made.
     fn wipe(&mut self) {
         let rows = self.rows(&[("rid", "bigint[]"), ("param", "smallint[]")]);
-        for (table, _) in FAMILIES {
+        for (table, _) in &FAMILIES[..TABLES] {
             self.part(&format!(
                 "DELETE FROM {table} t USING {rows} WHERE t.rid = n.rid AND t.param = n.param"
             ));
@@ -587,14 +850,15 @@ mod tests {
             (true, true, true),
             (false, true, true),
         ] {
-            for families in 0..64 {
+            for families in 0..512 {
                 let shape = Shape {
                     creates,
                     may_collide: creates,
                     updates,
                     wipes,
                     gone: families,
-                    added: 63 - families,
+                    added: 511 - families,
+                    notes: creates,
                 };
                 let text = Statement::of(shape);
                 let numbers = text.split('$').skip(1).map(|rest| {

@@ -103,7 +103,12 @@ impl Criterion {
     pub(super) fn visit_matches<'c>(&'c self, visit: &mut impl FnMut(&'c Matches)) {
         match self {
             Criterion::Ids { .. } | Criterion::LastUpdated(_) => {}
-            Criterion::Rows { matches, .. } => visit(matches),
+            Criterion::Rows { matches, .. } => {
+                visit(matches);
+                if let Matches::Composite(values) = matches {
+                    values.iter().flatten().for_each(visit);
+                }
+            }
         }
     }
 }
@@ -119,6 +124,10 @@ pub(super) enum Matches {
     Date(Vec<date::Match>),
     Quantity(Vec<quantity::Match>),
     Uri(Vec<String>),
+    /// `:of-type` of a token.
+    OfType(Vec<token::OfType>),
+    /// For each value, what the components must be, in their order.
+    Composite(Vec<Vec<Matches>>),
 }
 
 impl Matches {
@@ -132,7 +141,8 @@ impl Matches {
             Matches::String(_) => Family::String,
             Matches::Date(_) => Family::Date,
             Matches::Quantity(_) => Family::Quantity,
-            Matches::Uri(_) => Family::Uri,
+            Matches::Uri(_) | Matches::OfType(_) => Family::Uri,
+            Matches::Composite(_) => Family::Composite,
         }
     }
 }

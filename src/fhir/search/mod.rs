@@ -1,6 +1,6 @@
 //! Search (<https://hl7.org/fhir/R4/search.html>).
 //!
-//! **Index rows.** When a resource is written, every search parameter of its type yields rows in one of six narrow tables
+//! **Index rows.** When a resource is written, every search parameter of its type yields rows in one of seven narrow tables
 //! ([`index`], [`types`]): `(parameter, value, rid)`. A `rid` is the resource's number, which never changes. Each table has
 //! an index by value, in which an equal value's resources stand in order of rid, and one by rid. A search reads these and
 //! no JSON, and touches the resources themselves only for the page it answers with.
@@ -22,14 +22,17 @@
 //! **Totals** cost a scan of all matches and are told when asked for (`_total=accurate`, `_count=0`), or when the page
 //! holds everything anyway. `_total=estimate` counts up to a thousand and then asks the planner.
 
+pub mod contained;
 mod criterion;
 mod cursor;
 pub mod index;
+mod layout;
 pub mod page;
 mod parse;
 mod plan;
 mod registry;
 mod sql;
+pub mod text;
 pub mod types;
 
 use serde_json::Value;

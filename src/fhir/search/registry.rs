@@ -8,14 +8,14 @@ use std::sync::OnceLock;
 
 use sqlx::PgConnection;
 
+use super::layout::Layout;
 use super::types::reference::Locator;
 use super::types::token::{self, Case};
 use crate::fhir::error::FhirError;
 use crate::fhir::store::{Store, TypeNames};
 use crate::knowledge::definitions::{Binding, Definitions, SearchParameter, SearchParameterType, TypeId};
-use crate::knowledge::extraction::ExtractionPlan;
 
-/// The six tables of index rows.
+/// The tables of index rows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Family {
     Token,
@@ -24,10 +24,21 @@ pub enum Family {
     Date,
     Quantity,
     Uri,
+    Composite,
 }
 
 impl Family {
-    /// Where parameters of this kind have their rows; `None` for those without (composite, special).
+    /// Those that a component of a composite can have, the more particular ones first.
+    pub const OF_ONE_VALUE: [Family; 6] = [
+        Family::Reference,
+        Family::Quantity,
+        Family::Date,
+        Family::Uri,
+        Family::Token,
+        Family::String,
+    ];
+
+    /// Where parameters of this kind have their rows; `None` for those without (special).
     pub fn of(kind: SearchParameterType) -> Option<Family> {
         match kind {
             SearchParameterType::Token => Some(Family::Token),
@@ -36,7 +47,46 @@ impl Family {
             SearchParameterType::Date => Some(Family::Date),
             SearchParameterType::Number | SearchParameterType::Quantity => Some(Family::Quantity),
             SearchParameterType::Uri => Some(Family::Uri),
-            SearchParameterType::Composite | SearchParameterType::Special => None,
+            SearchParameterType::Composite => Some(Family::Composite),
+            SearchParameterType::Special => None,
+        }
+    }
+
+    /// Whether values of a FHIR type can be indexed here.
+    pub fn holds(self, type_name: &str) -> bool {
+        match self {
+            Family::Token => matches!(
+                type_name,
+                "CodeableConcept"
+                    | "Coding"
+                    | "code"
+                    | "Identifier"
+                    | "ContactPoint"
+                    | "boolean"
+                    | "id"
+                    | "string"
+                    | "uri"
+            ),
+            Family::Reference => matches!(type_name, "Reference" | "canonical" | "uri"),
+            Family::String => matches!(type_name, "string" | "markdown" | "HumanName" | "Address"),
+            Family::Date => matches!(type_name, "date" | "dateTime" | "instant" | "Period" | "Timing"),
+            Family::Quantity => matches!(
+                type_name,
+                "Quantity"
+                    | "Age"
+                    | "Count"
+                    | "Distance"
+                    | "Duration"
+                    | "Money"
+                    | "Range"
+                    | "SampledData"
+                    | "decimal"
+                    | "integer"
+                    | "positiveInt"
+                    | "unsignedInt"
+            ),
+            Family::Uri => matches!(type_name, "uri" | "url" | "canonical" | "oid" | "uuid"),
+            Family::Composite => false,
         }
     }
 
@@ -49,6 +99,7 @@ impl Family {
             Family::Date => " idx_date ",
             Family::Quantity => " idx_quantity ",
             Family::Uri => " idx_uri ",
+            Family::Composite => " idx_composite ",
         }
     }
 }
@@ -58,6 +109,8 @@ impl Family {
 pub struct Key {
     pub id: i16,
     pub family: Family,
+    /// Whether a token has rows for `:text`.
+    pub has_texts: bool,
 }
 
 /// One search parameter of one resource type.
@@ -79,7 +132,7 @@ struct Tokens {
 struct TypeParameters {
     type_id: TypeId,
     by_code: BTreeMap<&'static str, Parameter>,
-    plan: OnceLock<ExtractionPlan<Key>>,
+    layout: OnceLock<Layout>,
 }
 
 pub struct SearchRegistry {
@@ -123,7 +176,7 @@ impl SearchRegistry {
                 .or_insert_with(|| TypeParameters {
                     type_id,
                     by_code: BTreeMap::new(),
-                    plan: OnceLock::new(),
+                    layout: OnceLock::new(),
                 })
                 .by_code
                 .insert(&definition.code, parameter);
@@ -169,27 +222,16 @@ impl SearchRegistry {
         (facts.case, &facts.implied)
     }
 
-    /// The plan that finds all indexed values of a type in one walk; `None` for a type that R4 does not have.
-    pub(super) fn plan(&self, resource_type: &str) -> Result<Option<&ExtractionPlan<Key>>, FhirError> {
+    /// What is found in resources of a type, and where it stands; `None` for a type that R4 does not have.
+    pub(super) fn layout(&self, resource_type: &str) -> Result<Option<&Layout>, FhirError> {
         let Some(parameters) = self.types.get(resource_type) else {
             return Ok(None);
         };
-        if let Some(plan) = parameters.plan.get() {
-            return Ok(Some(plan));
+        if let Some(layout) = parameters.layout.get() {
+            return Ok(Some(layout));
         }
-        let indexed = parameters.by_code.values().filter_map(|parameter| {
-            let expression = parameter.definition.expression.as_deref()?;
-            Some((
-                Key {
-                    id: parameter.id,
-                    family: parameter.family,
-                },
-                expression,
-            ))
-        });
-        let plan =
-            ExtractionPlan::compile(self.definitions, parameters.type_id, indexed).map_err(FhirError::internal)?;
-        Ok(Some(parameters.plan.get_or_init(|| plan)))
+        let layout = Layout::new(self.definitions, parameters.type_id, parameters.by_code.values())?;
+        Ok(Some(parameters.layout.get_or_init(|| layout)))
     }
 
     fn learn(&self, resource_type: &str, definition: &SearchParameter) -> Tokens {

@@ -6,9 +6,16 @@
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, AssertSqlSafe, Encode, Postgres, Type};
 
-/// The name of one table in a statement: `t7`.
+/// The name of one table in a statement, `t7`, or of a part of its columns, `t7_1`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Alias(usize);
+pub struct Alias(usize, Option<usize>);
+
+impl Alias {
+    /// The name of a part of the columns of this table.
+    pub fn part(self, number: usize) -> Alias {
+        Alias(self.0, Some(number))
+    }
+}
 
 #[derive(Default)]
 pub struct Sql {
@@ -28,12 +35,16 @@ impl Sql {
     /// A table name that no other table of this statement has.
     pub fn new_alias(&mut self) -> Alias {
         self.aliases += 1;
-        Alias(self.aliases)
+        Alias(self.aliases, None)
     }
 
     pub fn alias(&mut self, alias: Alias) -> &mut Sql {
         self.text.push('t');
         self.text.push_str(&alias.0.to_string());
+        if let Some(part) = alias.1 {
+            self.text.push('_');
+            self.text.push_str(&part.to_string());
+        }
         self
     }
 

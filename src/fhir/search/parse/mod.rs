@@ -4,9 +4,11 @@
 //! |---|---|
 //! | the same parameter twice | both must match |
 //! | `a,b` | either matches; a comma inside a value is written `\,` |
-//! | `:missing` | every parameter |
+//! | `a$b` | the parts of a composite, true of one place in the resource; `\$` is a dollar sign |
+//! | `:missing` | every parameter but composites |
 //! | `:exact`, `:contains` | string |
-//! | `:not` | token |
+//! | `:not`, `:text` | token |
+//! | `:of-type` | token, of Identifiers |
 //! | `:[type]`, `:identifier` | reference |
 //!
 //! A modifier that does not apply and a value that cannot be read are always refused: ignoring either would answer another

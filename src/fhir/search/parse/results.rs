@@ -64,6 +64,10 @@ impl Reader<'_> {
         let mut families = Vec::new();
         for ty in self.search.types.as_slice() {
             match self.criteria.registry().parameter(ty.name, code) {
+                Some(parameter) if parameter.family == Family::Composite => {
+                    let text = format!("{} cannot be sorted by the composite parameter {code}.", ty.name);
+                    return Err(Refusal::Unknown(text));
+                }
                 Some(parameter) if parameter.family != Family::Reference => {
                     params.push(parameter.id);
                     families.push(parameter.family);

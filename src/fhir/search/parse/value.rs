@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::Refusal;
 use crate::fhir::error::{FhirError, excerpt};
 use crate::fhir::search::criterion::{Criterion, Matches, ResourceType};
+use crate::fhir::search::layout::Component;
 use crate::fhir::search::registry::{Family, Parameter, SearchRegistry};
-use crate::fhir::search::types::{date, quantity, reference, split, string, token, unescape, uri};
+use crate::fhir::search::types::{composite, date, quantity, reference, split, string, token, unescape, uri};
 use crate::fhir::server::FhirServer;
 use crate::knowledge::definitions::SearchParameterType;
 
@@ -121,6 +122,8 @@ impl<'s> Criteria<'s> {
     ) -> Result<Criterion, FhirError> {
         let family = parameter.family;
         let code = parameter.definition.code.as_str();
+        let layout = self.registry().layout(ty.name)?;
+        let finds_identifiers = layout.is_some_and(|layout| layout.finds_identifiers(parameter.id));
         let criterion = |matches, negated| {
             Ok(Criterion::Rows {
                 params: vec![parameter.id],
@@ -128,7 +131,7 @@ impl<'s> Criteria<'s> {
                 negated,
             })
         };
-        if modifier == Some("missing") {
+        if modifier == Some("missing") && family != Family::Composite {
             return match values {
                 ["true"] => criterion(Matches::Any(family), true),
                 ["false"] => criterion(Matches::Any(family), false),
@@ -141,6 +144,14 @@ impl<'s> Criteria<'s> {
                 let implied = |system: &str| implied.iter().any(|known| known == system);
                 let matches = each(values, |value| token::parse(value, case, implied))?;
                 criterion(Matches::Token(matches), modifier.is_some())
+            }
+            (Family::Token, Some("text")) => Ok(Criterion::Rows {
+                params: layout.map_or_else(Vec::new, |layout| layout.texts(parameter.id)),
+                matches: Matches::String(each(values, |value| string::parse(value, string::Mode::Starts))?),
+                negated: false,
+            }),
+            (Family::Token, Some("of-type")) if finds_identifiers => {
+                criterion(Matches::OfType(each(values, token::parse_of_type)?), false)
             }
             (Family::Reference, Some("identifier")) => {
                 let matches = each(values, |value| token::parse(value, token::Case::Exact, |_| false))?;
@@ -179,8 +190,87 @@ impl<'s> Criteria<'s> {
                 criterion(Matches::Quantity(each(values, parse)?), false)
             }
             (Family::Uri, None) => criterion(Matches::Uri(each(values, uri::parse)?), false),
-            (_, other) => Err(inapplicable(code, other.unwrap_or_default(), &applicable(parameter))),
+            (Family::Composite, None) => {
+                let composite = layout.and_then(|layout| layout.composite(parameter.id));
+                let composite = composite.ok_or_else(|| FhirError::internal("a composite was not compiled"))?;
+                Ok(Criterion::Rows {
+                    params: composite.params.clone(),
+                    matches: Matches::Composite(self.combinations(ty, code, &composite.components, values)?),
+                    negated: false,
+                })
+            }
+            (_, other) => {
+                let mut applicable = applicable(parameter);
+                applicable.retain(|name| *name != "of-type" || finds_identifiers);
+                Err(inapplicable(code, other.unwrap_or_default(), &applicable))
+            }
         }
+    }
+
+    /// The values of a composite: `a$b`, each part read as its component's type wants it.
+    fn combinations(
+        &self,
+        ty: ResourceType,
+        code: &str,
+        components: &[Component],
+        values: &[&str],
+    ) -> Result<Vec<Vec<Matches>>, FhirError> {
+        if values.len() > composite::MAX_VALUES {
+            let text = format!("{code} may have at most {} values.", composite::MAX_VALUES);
+            return Err(FhirError::too_costly(text));
+        }
+        let combination = |value: &&str| {
+            let parts = split(value, '$');
+            if parts.len() != components.len() {
+                let text = format!(
+                    "A value of {code} has {} parts with '$' between them.",
+                    components.len()
+                );
+                return Err(FhirError::bad_value(text));
+            }
+            let part = |(component, part): (&Component, &str)| self.component(ty, component, part);
+            components.iter().zip(parts).map(part).collect()
+        };
+        values.iter().map(combination).collect()
+    }
+
+    fn component(&self, ty: ResourceType, component: &Component, part: &str) -> Result<Matches, FhirError> {
+        let known = component.parameter.as_deref();
+        let known = known.and_then(|code| self.registry().parameter(ty.name, code));
+        let part = &[part];
+        Ok(match component.family {
+            Family::Token => {
+                let unknown = (token::Case::Mixed, &[][..]);
+                let (case, implied) = known.map_or(unknown, |known| self.registry().token_facts(ty.name, known));
+                let implied = |system: &str| implied.iter().any(|known| known == system);
+                Matches::Token(each(part, |value| token::parse(value, case, implied))?)
+            }
+            Family::Reference => {
+                let targets = known.map_or(&[][..], |known| &known.definition.targets[..]);
+                Matches::Reference(self.references(part, targets)?)
+            }
+            Family::String => {
+                let strings = each(part, |value| string::parse(value, string::Mode::Starts))?;
+                if strings.iter().any(|string| string.norm.is_empty()) {
+                    return Err(FhirError::bad_value(
+                        "The text in a composite must have a letter or a digit.",
+                    ));
+                }
+                Matches::String(strings)
+            }
+            Family::Date => Matches::Date(self.dates(part)?),
+            Family::Quantity => {
+                let is_number = known.is_some_and(|known| known.definition.kind == SearchParameterType::Number);
+                let parse = if is_number {
+                    quantity::parse_number
+                } else {
+                    quantity::parse
+                };
+                Matches::Quantity(each(part, parse)?)
+            }
+            Family::Uri => Matches::Uri(each(part, uri::parse)?),
+            Family::Composite => return Err(FhirError::internal("a component of a composite is none itself")),
+        })
     }
 
     fn references(&self, values: &[&str], types: &[String]) -> Result<Vec<reference::Match>, FhirError> {
@@ -189,14 +279,14 @@ impl<'s> Criteria<'s> {
     }
 }
 
-/// The modifiers that apply to the parameters of a family, beside `:missing`, which applies to all of them, and
+/// The modifiers that apply to the parameters of a family, beside `:missing`, which applies to all but composites, and
 /// `:[type]`, which applies to references (<https://hl7.org/fhir/R4/search.html#modifiers>).
 pub(in crate::fhir) fn modifiers_of(family: Family) -> &'static [&'static str] {
     match family {
-        Family::Token => &["not"],
+        Family::Token => &["not", "text", "of-type"],
         Family::String => &["exact", "contains"],
         Family::Reference => &["identifier"],
-        Family::Date | Family::Quantity | Family::Uri => &[],
+        Family::Date | Family::Quantity | Family::Uri | Family::Composite => &[],
     }
 }
 
@@ -206,7 +296,9 @@ fn applicable(parameter: &Parameter) -> Vec<&str> {
     if parameter.family == Family::Reference {
         names.extend(parameter.definition.targets.iter().map(String::as_str));
     }
-    names.push("missing");
+    if parameter.family != Family::Composite {
+        names.push("missing");
+    }
     names
 }
 

@@ -4,7 +4,7 @@ use super::{Numbers, Plan};
 use crate::fhir::search::criterion::{Criterion, Matches, Types};
 use crate::fhir::search::registry::Family;
 use crate::fhir::search::sql::{Alias, Sql};
-use crate::fhir::search::types::{Branch, Prefix, date, quantity, reference, string, token, uri};
+use crate::fhir::search::types::{Branch, Prefix, composite, date, quantity, reference, string, token, uri};
 
 /// A criterion over index rows, ready to be written.
 pub(super) struct Condition<'s> {
@@ -61,6 +61,25 @@ fn write_type(sql: &mut Sql, resource: Alias, types: &Types) {
     }
 }
 
+/// The ways to match, over the rows of the family of `matches`.
+fn branches_of<'s>(matches: &'s Matches, numbers: &Numbers) -> Vec<Branch<'s>> {
+    match matches {
+        Matches::Any(_) => vec![Branch::new(|sql, _| _ = sql.push("true"))],
+        Matches::Token(tokens) => token::branches(tokens, &numbers.systems),
+        Matches::Reference(references) => reference::branches(references, &numbers.rids),
+        Matches::String(strings) => string::branches(strings),
+        Matches::Date(dates) => date::branches(dates),
+        Matches::Quantity(quantities) => quantity::branches(quantities, &numbers.systems),
+        Matches::Uri(uris) => uri::branches(uris),
+        Matches::OfType(identifiers) => token::branches_of_type(identifiers),
+        Matches::Composite(values) => {
+            let part = |part: &'s Matches| (part.family(), branches_of(part, numbers));
+            let branch = |parts: &'s Vec<Matches>| composite::branch(parts.iter().map(part).collect());
+            values.iter().filter_map(branch).collect()
+        }
+    }
+}
+
 /// How the branches of a condition are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scans {
@@ -74,19 +93,10 @@ pub(super) enum Scans {
 
 impl<'s> Condition<'s> {
     pub(super) fn new(params: &'s [i16], matches: &'s Matches, numbers: &Numbers) -> Condition<'s> {
-        let branches = match matches {
-            Matches::Any(_) => vec![Branch::new(|sql, _| _ = sql.push("true"))],
-            Matches::Token(tokens) => token::branches(tokens, &numbers.systems),
-            Matches::Reference(references) => reference::branches(references, &numbers.rids),
-            Matches::String(strings) => string::branches(strings),
-            Matches::Date(dates) => date::branches(dates),
-            Matches::Quantity(quantities) => quantity::branches(quantities, &numbers.systems),
-            Matches::Uri(uris) => uri::branches(uris),
-        };
         Condition {
             params,
             family: matches.family(),
-            branches,
+            branches: branches_of(matches, numbers),
         }
     }
 

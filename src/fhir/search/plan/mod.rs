@@ -52,7 +52,13 @@ impl Numbers {
                     Matches::Token(tokens) => systems.extend(token::systems(tokens)),
                     Matches::Quantity(quantities) => systems.extend(quantity::systems(quantities)),
                     Matches::Reference(references) => targets.extend(reference::targets(references)),
-                    Matches::Any(_) | Matches::String(_) | Matches::Date(_) | Matches::Uri(_) => {}
+                    Matches::Any(_)
+                    | Matches::String(_)
+                    | Matches::Date(_)
+                    | Matches::Uri(_)
+                    | Matches::OfType(_)
+                    // Its parts are visited themselves.
+                    | Matches::Composite(_) => {}
                 });
             }
             let by_quantity = |by: &SortBy| {

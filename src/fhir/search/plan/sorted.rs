@@ -220,6 +220,8 @@ fn value_column(family: Family) -> &'static str {
         Family::String => ".norm",
         Family::Date | Family::Quantity => ".low",
         Family::Uri => ".uri",
+        // Nothing is sorted by a composite: `parse` refuses it.
+        Family::Composite => ".code1",
     }
 }
 
@@ -232,6 +234,7 @@ fn write_row(sql: &mut Sql, table: Alias, family: Family) {
         Family::Date => &[".low", ".high"],
         Family::Quantity => &[".low", ".high", ".code", ".system"],
         Family::Uri => &[".uri"],
+        Family::Composite => &[".code1"],
     };
     for (n, column) in columns.iter().enumerate() {
         sql.push(if n == 0 { "(" } else { ", " }).column(table, column);

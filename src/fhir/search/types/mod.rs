@@ -3,6 +3,7 @@
 //! A file per type holds both sides of a match: which index rows a value makes (`index`, `Row`, `Columns`) and which
 //! SQL over those rows a searched value becomes (`parse`, `Match`, `branches`). They only make sense together.
 
+pub mod composite;
 pub mod date;
 pub mod quantity;
 pub mod reference;

@@ -4,8 +4,10 @@
 //! `rid`; any other as its URL. A canonical with a version is found with and without it. The Identifier of a reference
 //! makes a token row under the same parameter, for `:identifier`.
 //!
-//! A Reference with nothing to compare (a display alone, a contained resource) makes a row with the URL `''`, so that
-//! `:missing` can see it.
+//! A contained resource has a rid of its own, which `#id` leads to: a chain goes into contained resources.
+//!
+//! A Reference with nothing to compare (a display alone, `#id` of what is not there) makes a row with the URL `''`, so
+//! that `:missing` can see it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,6 +15,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Branch, MAX_BRANCHES, key, token, unescape};
+use crate::fhir::store::Ids;
 use crate::knowledge::definitions::Definitions;
 
 /// What a reference points at.
@@ -20,8 +23,24 @@ use crate::knowledge::definitions::Definitions;
 pub enum Target<'v> {
     /// A resource of this server: type and id.
     Local(&'v str, &'v str),
+    /// A resource inside the same one, by its id there; `''` is the one that contains the others.
+    Contained(&'v str),
     /// Anything else; `''` for nothing.
     Url(Cow<'v, str>),
+}
+
+impl Target<'_> {
+    /// The columns `target` and `url`. `contained` knows the rids of what [`Target::Contained`] names.
+    pub fn columns(&self, contained: impl Fn(&str) -> Option<i64>, ids: &mut Ids<'_>) -> (Option<i64>, Option<String>) {
+        match self {
+            Target::Local(resource_type, id) => (Some(ids.target(resource_type, id)), None),
+            Target::Contained(id) => match contained(id) {
+                Some(rid) => (Some(rid), None),
+                None => (None, Some(String::new())),
+            },
+            Target::Url(url) => (None, Some(url.clone().into_owned())),
+        }
+    }
 }
 
 /// One index row, its target not yet looked up.
@@ -64,8 +83,10 @@ impl Locator<'_> {
     fn target<'v>(&self, reference: &'v str) -> Target<'v> {
         match self.local(reference) {
             Some((resource_type, id)) => Target::Local(resource_type, id),
-            None if reference.starts_with('#') => Target::Url(Cow::Borrowed("")),
-            None => Target::Url(key(Cow::Borrowed(reference))),
+            None => match reference.strip_prefix('#') {
+                Some(id) => Target::Contained(id),
+                None => Target::Url(key(Cow::Borrowed(reference))),
+            },
         }
     }
 }

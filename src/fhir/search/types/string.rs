@@ -61,7 +61,8 @@ pub fn index<'v>(param: i16, type_name: &str, value: &'v Value, rows: &mut Vec<R
     }
 }
 
-fn push<'v>(param: i16, exact: &'v str, rows: &mut Vec<Row<'v>>) {
+/// Adds the row of one text, or its rows where it is long.
+pub fn push<'v>(param: i16, exact: &'v str, rows: &mut Vec<Row<'v>>) {
     let norm = normalise(exact);
     if norm.len() <= MAX_PIECE {
         rows.push(Row { param, norm, exact });

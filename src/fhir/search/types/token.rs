@@ -13,13 +13,17 @@
 //! case does matter (`mg`, `Mg`), are quantities.
 //!
 //! A value that has neither code nor system makes a row with the code `''`, so that `:missing` can see it.
+//!
+//! Two modifiers have rows of their own, in the tables of other families under the parameter's number. `:text` looks at
+//! what a person reads: `CodeableConcept.text`, `Coding.display` and `Identifier.type.text` are string rows. `:of-type`
+//! looks for an Identifier by a code of its type and its value: uri rows that join these and the system of the code.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::{Branch, MAX_BRANCHES, key, split, unescape};
+use super::{Branch, MAX_BRANCHES, key, split, string, unescape, uri};
 
 /// One index row, its system not yet interned (`""` is none).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -61,10 +65,7 @@ pub fn index<'v>(param: i16, type_name: &str, value: &'v Value, rows: &mut Vec<R
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     match type_name {
         "CodeableConcept" => {
-            let codings = value
-                .get("coding")
-                .and_then(Value::as_array)
-                .map_or(&[][..], Vec::as_slice);
+            let codings = codings(value);
             for coding in codings {
                 index(param, "Coding", coding, rows);
             }
@@ -121,6 +122,60 @@ pub fn identifier(param: i16, identifier: &Value) -> Row<'_> {
         code: key(Cow::Borrowed(text("value"))),
         system: text("system"),
     }
+}
+
+/// The text that a person reads beside a code, for `:text`.
+pub fn texts<'v>(param: i16, type_name: &str, value: &'v Value, rows: &mut Vec<string::Row<'v>>) {
+    let mut push = |text: Option<&'v Value>| {
+        if let Some(text) = text.and_then(Value::as_str) {
+            string::push(param, text, rows);
+        }
+    };
+    match type_name {
+        "CodeableConcept" => {
+            push(value.get("text"));
+            for coding in codings(value) {
+                push(coding.get("display"));
+            }
+        }
+        "Coding" => push(value.get("display")),
+        "Identifier" => push(value.get("type").and_then(|ty| ty.get("text"))),
+        _ => {}
+    }
+}
+
+/// Ends the value of an identifier and the code of its type where they are joined: neither can hold it.
+const END: char = '\u{1f}';
+
+/// The rows of an Identifier for `:of-type`: one for each code of its type.
+pub fn of_type<'v>(param: i16, identifier: &'v Value, rows: &mut Vec<uri::Row<'v>>) {
+    let text = |value: &'v Value, name: &str| value.get(name).and_then(Value::as_str);
+    let (Some(ty), Some(value)) = (identifier.get("type"), text(identifier, "value")) else {
+        return;
+    };
+    for coding in codings(ty) {
+        if let Some(code) = text(coding, "code") {
+            let joined = typed(code, value) + &key(Cow::Borrowed(text(coding, "system").unwrap_or_default()));
+            rows.push(uri::Row {
+                param,
+                uri: Cow::Owned(joined),
+            });
+        }
+    }
+}
+
+/// How an identifier of a type begins in the index; the system of the type follows.
+fn typed(code: &str, value: &str) -> String {
+    let mut typed = key(Cow::Owned(format!("{value}{END}{}", code.to_lowercase()))).into_owned();
+    typed.push(END);
+    typed
+}
+
+fn codings(concept: &Value) -> &[Value] {
+    concept
+        .get("coding")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice)
 }
 
 fn folded(code: &str) -> Cow<'_, str> {
@@ -186,6 +241,58 @@ pub fn parse(text: &str, case: Case, implied: impl Fn(&str) -> bool) -> Result<M
         codes.dedup();
     }
     Ok(Match { system, codes })
+}
+
+/// One searched identifier of a type, as it may stand in the index.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OfType {
+    /// Of a type of this system, or of none.
+    Whole(String),
+    /// Of a type of any system: what it begins with.
+    Start(String),
+}
+
+/// Reads `system|code|value` of `:of-type`, where the system may be empty for "none", or be left out for any.
+///
+/// # Errors
+/// A sentence for the client when a part is missing.
+pub fn parse_of_type(text: &str) -> Result<OfType, String> {
+    let parts = split(text, '|');
+    let (system, code, value) = match parts[..] {
+        [code, value] => (None, code, value),
+        [system, code, value] => (Some(system), code, value),
+        _ => (None, "", ""),
+    };
+    if code.is_empty() || value.is_empty() {
+        return Err(
+            "A value for :of-type has the form system|code|value or code|value: the type of the identifier, and its value"
+                .into(),
+        );
+    }
+    let typed = typed(&unescape(code), &unescape(value));
+    Ok(match system {
+        Some(system) => OfType::Whole(typed + &key(unescape(system))),
+        None => OfType::Start(typed),
+    })
+}
+
+/// The scans of `idx_uri` that find any of `matches`.
+pub fn branches_of_type<'m>(matches: &[OfType]) -> Vec<Branch<'m>> {
+    let (mut whole, mut branches) = (Vec::new(), Vec::new());
+    for m in matches {
+        match m.clone() {
+            OfType::Whole(uri) => whole.push(uri),
+            OfType::Start(low) => {
+                let high = format!("{low}{}", char::MAX);
+                branches.push(Branch::new(move |sql, t| {
+                    sql.column(t, ".uri >= ").bind(low.clone());
+                    sql.push(" AND ").column(t, ".uri < ").bind(high.clone());
+                }));
+            }
+        }
+    }
+    branches.extend(uri::branches(&whole).into_iter().filter(|_| !whole.is_empty()));
+    branches
 }
 
 /// The systems that must be looked up before [`branches`].
@@ -364,6 +471,41 @@ mod tests {
     fn a_token_that_says_nothing_is_refused() {
         for text in ["", "|", "a|b|c"] {
             assert!(parse(text, Case::Folded, |_| false).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_reads_is_found_beside_the_codes() {
+        let of = |type_name: &str, value: Value| {
+            let mut rows = Vec::new();
+            texts(1, type_name, &value, &mut rows);
+            rows.into_iter().map(|row| row.norm.into_owned()).collect::<Vec<_>>()
+        };
+        let concept = json!({"coding": [{"code": "a", "display": "First"}, {"code": "b"}], "text": "In words"});
+        assert_eq!(of("CodeableConcept", concept), ["in words", "first"]);
+        assert_eq!(of("Coding", json!({"code": "a", "display": "Éclair"})), ["eclair"]);
+        assert_eq!(
+            of("Identifier", json!({"type": {"text": "Passport"}, "value": "1"})),
+            ["passport"]
+        );
+        assert!(of("code", json!("final")).is_empty());
+    }
+
+    #[test]
+    fn an_identifier_is_found_by_each_code_of_its_type() {
+        let identifier = json!({"type": {"coding": [{"system": "s", "code": "MR"}, {"code": "x"}]}, "value": "No.1"});
+        let mut rows = Vec::new();
+        of_type(1, &identifier, &mut rows);
+        let rows: Vec<&str> = rows.iter().map(|row| row.uri.as_ref()).collect();
+        assert_eq!(rows, ["No.1\u{1f}mr\u{1f}s", "No.1\u{1f}x\u{1f}"]);
+        assert_eq!(parse_of_type("s|Mr|No.1").unwrap(), OfType::Whole(rows[0].into()));
+        assert_eq!(parse_of_type("|x|No.1").unwrap(), OfType::Whole(rows[1].into()));
+        assert_eq!(
+            parse_of_type("MR|No.1").unwrap(),
+            OfType::Start("No.1\u{1f}mr\u{1f}".into())
+        );
+        for incomplete in ["MR", "s||1", "s|MR|", "|MR|", "a|b|c|d", ""] {
+            assert!(parse_of_type(incomplete).is_err(), "{incomplete}");
         }
     }
 

@@ -45,7 +45,7 @@ pub struct DatabaseConfig {
     pub url: DatabaseUrl,
     /// Connections for writes and for reads by id.
     pub write_connections: u32,
-    /// Connections for searches.
+    /// Connections for searches that are planned each time; as many again for those that are not.
     pub read_connections: u32,
 }
 

@@ -82,10 +82,7 @@ pub async fn write(
     for p in pending.iter_mut() {
         let text = p.after.as_mut().map(|after| {
             resource::stamp(after, &p.id, p.version, p.last_updated);
-            Text {
-                json: resource::to_json(after),
-                is_exact: resource::survives_jsonb(after),
-            }
+            resource::to_json(after)
         });
         texts.push(text);
     }
@@ -134,7 +131,7 @@ pub async fn write(
     Ok(pending.iter().zip(texts).map(|(p, text)| stored(p, text)).collect())
 }
 
-fn stored(p: &Pending, text: Option<Text>) -> StoredResource {
+fn stored(p: &Pending, text: Option<String>) -> StoredResource {
     StoredResource {
         rid: p.rid,
         resource_type: p.resource_type,
@@ -143,14 +140,8 @@ fn stored(p: &Pending, text: Option<Text>) -> StoredResource {
         last_updated: p.last_updated,
         deleted: text.is_none(),
         method: p.method,
-        json: text.map(|text| text.json).unwrap_or_default(),
+        json: text.unwrap_or_default(),
     }
-}
-
-struct Text {
-    json: String,
-    /// Whether jsonb gives every number back as it is.
-    is_exact: bool,
 }
 
 /// What a write does to the index.
@@ -391,8 +382,7 @@ struct Versions<'a> {
     type_id: Vec<i16>,
     method: Vec<i16>,
     id: Vec<&'a str>,
-    content: Vec<Option<Jsonb<'a>>>,
-    exact: Vec<Option<&'a str>>,
+    content: Vec<Option<Json<'a>>>,
 }
 
 /// The columns of [`Versions`], in the order of [`Versions::bind`].
@@ -403,12 +393,11 @@ const VERSION_COLUMNS: Columns = &[
     ("type", "smallint[]"),
     ("method", "smallint[]"),
     ("id", "text[]"),
-    ("content", "jsonb[]"),
-    ("exact", "text[]"),
+    ("content", "json[]"),
 ];
 
 impl<'a> Versions<'a> {
-    fn of(pending: &[(&'a Pending, &'a Option<Text>)]) -> Versions<'a> {
+    fn of(pending: &[(&'a Pending, &'a Option<String>)]) -> Versions<'a> {
         let mut rows = Versions::default();
         for (p, text) in pending {
             rows.rid.push(p.rid);
@@ -417,12 +406,7 @@ impl<'a> Versions<'a> {
             rows.type_id.push(p.type_id);
             rows.method.push(p.method.number());
             rows.id.push(&p.id);
-            rows.content.push(text.as_ref().map(|text| Jsonb(&text.json)));
-            rows.exact.push(
-                text.as_ref()
-                    .filter(|text| !text.is_exact)
-                    .map(|text| text.json.as_str()),
-            );
+            rows.content.push(text.as_deref().map(Json));
         }
         rows
     }
@@ -436,29 +420,26 @@ impl<'a> Versions<'a> {
             .bind(&self.method[..])
             .bind(&self.id[..])
             .bind(&self.content[..])
-            .bind(&self.exact[..])
     }
 }
 
-/// JSON text on its way into a jsonb column, without being parsed here once more.
-struct Jsonb<'a>(&'a str);
+/// JSON text on its way into a column of that type, without being parsed here once more.
+struct Json<'a>(&'a str);
 
-impl Type<Postgres> for Jsonb<'_> {
+impl Type<Postgres> for Json<'_> {
     fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(3802))
+        PgTypeInfo::with_oid(Oid(114))
     }
 }
 
-impl PgHasArrayType for Jsonb<'_> {
+impl PgHasArrayType for Json<'_> {
     fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(3807))
+        PgTypeInfo::with_oid(Oid(199))
     }
 }
 
-impl Encode<'_, Postgres> for Jsonb<'_> {
+impl Encode<'_, Postgres> for Json<'_> {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        // The version of jsonb's binary form, then the text.
-        buffer.push(1);
         buffer.extend_from_slice(self.0.as_bytes());
         Ok(IsNull::No)
     }
@@ -789,13 +770,13 @@ impl Statement {
     fn update(&mut self, is_last: bool) {
         let rows = self.rows(VERSION_COLUMNS);
         self.part(&format!(
-            "INSERT INTO resource_history (rid, last_updated, version, type, method, deleted, content, exact) \
-             SELECT r.rid, r.last_updated, r.version, r.type, r.method, r.deleted, r.content, r.exact \
+            "INSERT INTO resource_history (rid, last_updated, version, type, method, deleted, content) \
+             SELECT r.rid, r.last_updated, r.version, r.type, r.method, r.deleted, r.content \
              FROM {rows} JOIN resource r ON r.rid = n.rid WHERE r.version > 0 AND r.version < n.version"
         ));
         let update = format!(
             "UPDATE resource r SET last_updated = n.last_updated, version = n.version, index_version = $1, \
-             method = n.method, deleted = n.content IS NULL, content = n.content, exact = n.exact \
+             method = n.method, deleted = n.content IS NULL, content = n.content \
              FROM {rows} WHERE r.rid = n.rid"
         );
         if is_last {
@@ -814,8 +795,8 @@ impl Statement {
         };
         self.last(&format!(
             "INSERT INTO resource \
-             (rid, last_updated, version, index_version, type, method, deleted, id, content, exact) \
-             SELECT rid, last_updated, version, $1, type, method, content IS NULL, id, content, exact \
+             (rid, last_updated, version, index_version, type, method, deleted, id, content) \
+             SELECT rid, last_updated, version, $1, type, method, content IS NULL, id, content \
              FROM {rows}{collision}"
         ));
     }

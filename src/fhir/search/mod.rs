@@ -60,7 +60,7 @@ const EXACT_ESTIMATE: i64 = 1_000;
 const CRITERIA_PER_STATEMENT: usize = 200;
 
 /// What a search found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SearchPage {
     pub matches: Vec<StoredResource>,
     /// What `_include` and `_revinclude` added; none of it is among the matches, and each is here once.
@@ -78,34 +78,40 @@ pub struct SearchPage {
 /// # Errors
 /// 503 when the database cannot answer.
 pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<SearchPage, FhirError> {
-    let mut lease = server.store.planned().await?;
-    let page = run(&server.store, &mut lease, search).await?;
+    let mut lease = server.store.direct().await?;
+    let numbers = Numbers::look_up(&server.store, &mut lease, [search], true).await?;
+    let Some(plan) = Plan::new(search, &numbers) else {
+        lease.release();
+        return Ok(SearchPage {
+            total: Some(0),
+            ..SearchPage::default()
+        });
+    };
+    if !plan.has_one_best() {
+        lease.release();
+        lease = server.store.planned().await?;
+    }
+    let page = run(&server.store, &mut lease, search, &plan).await?;
     lease.release();
     Ok(page)
 }
 
-async fn run(store: &Store, connection: &mut PgConnection, search: &Search) -> Result<SearchPage, FhirError> {
-    let mut page = SearchPage {
-        matches: Vec::new(),
-        included: Vec::new(),
-        next: None,
-        total: None,
-        warnings: Vec::new(),
-    };
-    let numbers = Numbers::look_up(store, connection, [search], true).await?;
-    let Some(plan) = Plan::new(search, &numbers) else {
-        page.total = Some(0);
-        return Ok(page);
-    };
+async fn run(
+    store: &Store,
+    connection: &mut PgConnection,
+    search: &Search,
+    plan: &Plan<'_>,
+) -> Result<SearchPage, FhirError> {
+    let mut page = SearchPage::default();
     if search.count > 0 {
-        (page.matches, page.next) = matches_of(store, connection, search, &plan).await?;
+        (page.matches, page.next) = matches_of(store, connection, search, plan).await?;
     }
     let whole = search.count > 0 && search.cursor.is_none() && page.next.is_none();
     page.total = match search.total {
         _ if whole => u64::try_from(page.matches.len()).ok(),
-        _ if search.count == 0 => Some(count(connection, &plan, None).await?),
-        Total::Accurate => Some(count(connection, &plan, None).await?),
-        Total::Estimate => Some(estimate(connection, &plan).await?),
+        _ if search.count == 0 => Some(count(connection, plan, None).await?),
+        Total::Accurate => Some(count(connection, plan, None).await?),
+        Total::Estimate => Some(estimate(connection, plan).await?),
         Total::None => None,
     };
     if !search.includes.is_empty() && !page.matches.is_empty() {

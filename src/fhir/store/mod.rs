@@ -22,17 +22,18 @@ use self::connections::Connections;
 use self::intern::Rids;
 use super::caller::Caller;
 use super::error::FhirError;
-use super::resource::{self, Method, StoredResource};
+use super::resource::{Method, StoredResource};
 use crate::base::Database;
 use crate::knowledge::definitions::Definitions;
 
 /// What [`Store::resource_of`] reads, from a `resource` row called `r`.
 pub const COLUMNS: &str =
-    "r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, coalesce(r.exact, r.content::text) AS json";
+    "r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, r.content::text AS json";
 
 /// The door to the database, with what may be remembered about it: ids that never change once they are given.
 pub struct Store {
     fixed: Connections,
+    direct: Connections,
     planned: Connections,
     types: TypeNames,
     rids: Rids,
@@ -56,7 +57,10 @@ impl Store {
             ("enable_mergejoin", "off"),
             ("jit", "off"),
         ];
-        // A search has as many good plans as it has values.
+        // Such a search reads an index in its order, until the page is full.
+        let in_order = [("enable_bitmapscan", "off"), ("enable_sort", "off")];
+        let direct: Vec<_> = fixed.into_iter().chain(in_order).collect();
+        // Any other search has as many good plans as it has values.
         // They are answered by one process each: starting others takes longer than a page.
         let planned = [
             ("plan_cache_mode", "force_custom_plan"),
@@ -64,12 +68,14 @@ impl Store {
             ("max_parallel_workers_per_gather", "0"),
         ];
         let fixed = Connections::new(&database.write, &fixed);
+        let direct = Connections::new(&database.read, &direct);
         let planned = Connections::new(&database.read, &planned);
         let mut lease = fixed.lease().await?;
         let types = TypeNames::intern(&mut lease, definitions).await?;
         lease.release();
         Ok(Store {
             fixed,
+            direct,
             planned,
             types,
             rids: Rids::default(),
@@ -83,7 +89,12 @@ impl Store {
         Ok(self.fixed.lease().await?)
     }
 
-    /// A connection that plans each statement for its values: searches and histories.
+    /// A connection like that for searches with one good plan. Planning anew takes as long as such a search.
+    pub async fn direct(&self) -> Result<Lease, FhirError> {
+        Ok(self.direct.lease().await?)
+    }
+
+    /// A connection that plans each statement for its values: other searches, and histories.
     pub async fn planned(&self) -> Result<Lease, FhirError> {
         Ok(self.planned.lease().await?)
     }
@@ -97,8 +108,7 @@ impl Store {
     /// <https://hl7.org/fhir/R4/http.html#read>
     pub async fn read(&self, _: &Caller, resource_type: &str, id: &str) -> Result<Option<StoredResource>, FhirError> {
         const SQL: &str = "SELECT r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, \
-             coalesce(r.exact, r.content::text) AS json \
-             FROM resource r WHERE r.type = $1 AND r.id = $2 AND r.version > 0";
+             r.content::text AS json FROM resource r WHERE r.type = $1 AND r.id = $2 AND r.version > 0";
         let Some(type_id) = self.types.id(resource_type) else {
             return Ok(None);
         };
@@ -122,11 +132,10 @@ impl Store {
         version: i32,
     ) -> Result<Option<StoredResource>, FhirError> {
         const SQL: &str = "SELECT r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, \
-             coalesce(r.exact, r.content::text) AS json \
-             FROM resource r WHERE r.type = $1 AND r.id = $2 AND r.version = $3 AND r.version > 0 \
+             r.content::text AS json FROM resource r WHERE r.type = $1 AND r.id = $2 AND r.version = $3 AND r.version > 0 \
              UNION ALL \
              SELECT r.rid, r.type, r.id, h.version, h.last_updated, h.deleted, h.method, \
-             coalesce(h.exact, h.content::text) \
+             h.content::text \
              FROM resource r JOIN resource_history h ON h.rid = r.rid AND h.version = $3 \
              WHERE r.type = $1 AND r.id = $2";
         let Some(type_id) = self.types.id(resource_type) else {
@@ -158,7 +167,7 @@ impl Store {
             last_updated: row.try_get::<Micros, _>(4)?.timestamp(),
             deleted: row.try_get(5)?,
             method: Method::from_number(row.try_get(6)?),
-            json: json.map(resource::first_things_first).unwrap_or_default(),
+            json: json.unwrap_or_default(),
         })
     }
 

@@ -54,6 +54,13 @@ pub(super) fn write_params(sql: &mut Sql, table: Alias, params: &[i16]) {
     }
 }
 
+/// Of an inequality on rid the planner learns nothing through a join, so each scan is told.
+fn write_after(sql: &mut Sql, table: Alias, after: Option<i64>) {
+    if let Some(after) = after {
+        sql.push(" AND ").column(table, ".rid < ").bind(after);
+    }
+}
+
 fn write_type(sql: &mut Sql, resource: Alias, types: &Types) {
     match types {
         Types::One(ty) => _ = sql.column(resource, ".type = ").bind(ty.id),
@@ -64,7 +71,7 @@ fn write_type(sql: &mut Sql, resource: Alias, types: &Types) {
 /// The ways to match, over the rows of the family of `matches`.
 fn branches_of<'s>(matches: &'s Matches, numbers: &Numbers) -> Vec<Branch<'s>> {
     match matches {
-        Matches::Any(_) => vec![Branch::new(|sql, _| _ = sql.push("true"))],
+        Matches::Any(_) => vec![Branch::ordered(|sql, _| _ = sql.push("true"))],
         Matches::Token(tokens) => token::branches(tokens, &numbers.systems),
         Matches::Reference(references) => reference::branches(references, &numbers.rids),
         Matches::String(strings) => string::branches(strings),
@@ -102,12 +109,6 @@ impl<'s> Condition<'s> {
 
     /// `SELECT rid …`, with further `UNION ALL SELECT rid …` for branches that have a scan of their own.
     pub(super) fn write_rids(&self, sql: &mut Sql, after: Option<i64>, scans: Scans) {
-        // Of an inequality on rid the planner learns nothing through a join, so each scan is told.
-        let write_after = |sql: &mut Sql, table: Alias| {
-            if let Some(after) = after {
-                sql.push(" AND ").column(table, ".rid < ").bind(after);
-            }
-        };
         if scans == Scans::Merged && self.branches.iter().all(|branch| branch.joins.is_none()) {
             let table = sql.new_alias();
             sql.push("SELECT ")
@@ -123,7 +124,7 @@ impl<'s> Condition<'s> {
                 sql.push(")");
             }
             sql.push(")");
-            write_after(sql, table);
+            write_after(sql, table, after);
             return;
         }
         for (n, branch) in self.branches.iter().enumerate() {
@@ -136,7 +137,7 @@ impl<'s> Condition<'s> {
             })
             .column(table, ".rid");
             self.write_branch(sql, branch, table);
-            write_after(sql, table);
+            write_after(sql, table, after);
             if let Scans::Limited(limit) = scans {
                 sql.push(" ORDER BY ")
                     .column(table, ".rid DESC LIMIT ")
@@ -146,16 +147,32 @@ impl<'s> Condition<'s> {
         }
     }
 
+    /// Whether an index has the rows of each branch in order of rid.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.params.len() == 1 && self.branches.iter().all(|branch| branch.is_ordered)
+    }
+
     /// ` AND NOT EXISTS (…)` for each branch, for the resource of `outer`.
-    pub(super) fn write_absence(&self, sql: &mut Sql, outer: Alias) {
+    ///
+    /// Where nothing narrows the outer resources down (`beside` them, below `after`), nearly all of them may have to be
+    /// passed over. Then the rows are read beside them in the same order, which the `OFFSET` makes the planner do: it is
+    /// an eighth of what looking each one up costs.
+    pub(super) fn write_absence(&self, sql: &mut Sql, outer: Alias, beside: bool, after: Option<i64>) {
         for branch in &self.branches {
-            sql.push(" AND NOT EXISTS (SELECT");
             let table = sql.new_alias();
-            self.write_branch(sql, branch, table);
-            sql.push(" AND ")
-                .column(table, ".rid = ")
-                .column(outer, ".rid")
-                .push(")");
+            if beside && self.is_ordered() {
+                let rows = sql.new_alias();
+                sql.push(" AND NOT EXISTS (SELECT FROM (SELECT ").column(table, ".rid");
+                self.write_branch(sql, branch, table);
+                write_after(sql, table, after);
+                sql.push(" ORDER BY ").column(table, ".rid DESC OFFSET 0) ").alias(rows);
+                sql.push(" WHERE ").column(rows, ".rid = ");
+            } else {
+                sql.push(" AND NOT EXISTS (SELECT");
+                self.write_branch(sql, branch, table);
+                sql.push(" AND ").column(table, ".rid = ");
+            }
+            sql.column(outer, ".rid").push(")");
         }
     }
 

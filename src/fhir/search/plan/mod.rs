@@ -22,7 +22,7 @@ use sqlx::PgConnection;
 pub(super) use self::includes::{MAX_INCLUDED, included};
 
 use self::criteria::{Condition, Scans};
-use super::criterion::{Criterion, Matches, Search, SortBy};
+use super::criterion::{Criterion, Matches, Search, SortBy, Total, Types};
 use super::registry::Family;
 use super::sql::{Alias, Sql};
 use super::types::{quantity, reference, token};
@@ -122,6 +122,18 @@ impl<'s> Plan<'s> {
         Some(plan)
     }
 
+    /// Whether one plan is the best whatever is searched for: an index has all matches in the order of the answer.
+    pub(super) fn has_one_best(&self) -> bool {
+        let alone = self.columns.is_empty() && self.negative.is_empty() && self.search.sort.is_empty();
+        let ordered = match &self.positive[..] {
+            [] => matches!(self.search.types, Types::One(_)),
+            [only] => only.is_ordered(),
+            _ => false,
+        };
+        // An estimate is what the planner thinks of the values.
+        alone && ordered && self.search.total != Total::Estimate
+    }
+
     /// A page of matches, newest first.
     pub(super) fn newest_first(&self, after: Option<i64>, limit: i64) -> Sql {
         let mut sql = Sql::default();
@@ -201,13 +213,10 @@ impl<'s> Plan<'s> {
             }
             self.write_columns(sql, resource);
         }
-        self.write_negative(sql, anchor);
-        anchor
-    }
-
-    fn write_negative(&self, sql: &mut Sql, outer: Alias) {
+        let beside = newest.is_some() && self.positive.is_empty() && self.columns.is_empty();
         for condition in &self.negative {
-            condition.write_absence(sql, outer);
+            condition.write_absence(sql, anchor, beside, after);
         }
+        anchor
     }
 }

@@ -89,7 +89,9 @@ impl Plan<'_> {
             self.write_columns(&mut sql, held);
             sql.push(")");
         }
-        self.write_negative(&mut sql, driver);
+        for condition in &self.negative {
+            condition.write_absence(&mut sql, driver, false, None);
+        }
         if let Some(cursor) = after {
             let known = &cursor.values[usize::from(lacking_first)..];
             sql.push(" AND ");

@@ -314,6 +314,7 @@ pub fn branch<'m>(components: Vec<(Family, Vec<Branch<'m>>)>) -> Option<Branch<'
                 sql.push(")");
             }
         }),
+        is_ordered: false,
     })
 }
 

@@ -282,6 +282,7 @@ fn any<'m>(prefix: Prefix, group: &[Match]) -> Branch<'m> {
                 |sql| _ = sql.push("v.high"),
             );
         }),
+        is_ordered: false,
     }
 }
 

@@ -61,6 +61,9 @@ pub struct Branch<'m> {
     pub joins: Option<Writer<'m>>,
     /// The condition, over the columns of the index table's alias.
     pub condition: Writer<'m>,
+    /// Whether an index has the rows of the condition in order of rid, as those of an equality. Then one plan is the best,
+    /// whatever the value.
+    pub is_ordered: bool,
 }
 
 /// Writes a piece of SQL for the given alias of the index table.
@@ -71,6 +74,15 @@ impl<'m> Branch<'m> {
         Branch {
             joins: None,
             condition: Box::new(condition),
+            is_ordered: false,
+        }
+    }
+
+    /// One whose rows an index has in order of rid: it says what the leading columns of that index equal.
+    pub fn ordered(condition: impl Fn(&mut Sql, Alias) + Send + Sync + 'm) -> Branch<'m> {
+        Branch {
+            is_ordered: true,
+            ..Branch::new(condition)
         }
     }
 }

@@ -366,6 +366,7 @@ fn any<'m>(prefix: Prefix, unit: UnitCondition, group: &[&Match]) -> Branch<'m> 
                 |sql| _ = sql.push("v.high"),
             );
         }),
+        is_ordered: false,
     }
 }
 

@@ -196,12 +196,12 @@ pub fn branches<'m>(matches: &[Match], rids: &HashMap<(String, String), i64>) ->
         ];
     }
     let by_target = targets.into_iter().map(|rid| {
-        Branch::new(move |sql, t| {
+        Branch::ordered(move |sql, t| {
             sql.column(t, ".target = ").bind(rid);
         })
     });
     let by_url = urls.into_iter().map(|url| {
-        Branch::new(move |sql, t| {
+        Branch::ordered(move |sql, t| {
             sql.column(t, ".url = ").bind(url.clone());
         })
     });

@@ -199,6 +199,7 @@ fn any<'m>(matches: Vec<Match>) -> Branch<'m> {
                 condition: Box::new(|sql, t| {
                     sql.column(t, ".norm >= v.low AND ").column(t, ".norm < v.high");
                 }),
+                is_ordered: false,
             }
         }
         Mode::Exact => Branch::new(move |sql, t| {

@@ -349,7 +349,7 @@ pub fn branches<'m>(matches: &[Match], systems: &HashMap<String, i32>) -> Vec<Br
 }
 
 fn one_code<'m>(code: String, systems: Option<Vec<i32>>) -> Branch<'m> {
-    Branch::new(move |sql, t| {
+    Branch::ordered(move |sql, t| {
         sql.column(t, ".code = ").bind(code.clone());
         match systems.as_deref() {
             None => {}

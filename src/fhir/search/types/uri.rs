@@ -59,7 +59,7 @@ pub fn branches<'m>(uris: &[String]) -> Vec<Branch<'m>> {
         })];
     }
     let one = |uri: String| {
-        Branch::new(move |sql, t| {
+        Branch::ordered(move |sql, t| {
             sql.column(t, ".uri = ").bind(uri.clone());
         })
     };

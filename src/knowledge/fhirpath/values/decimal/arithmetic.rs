@@ -32,6 +32,15 @@ impl Decimal {
         }
     }
 
+    /// The product without trailing zeros behind the point; `None` when it has more than 28 digits, where
+    /// [`from_rational`](Self::from_rational) would round.
+    pub fn times_exactly(self, other: Decimal) -> Option<Decimal> {
+        let coefficient = self.coefficient.checked_mul(other.coefficient)?;
+        let scale = self.scale + other.scale;
+        let product = Decimal { coefficient, scale }.in_range()?.normalized();
+        (product.coefficient.unsigned_abs() < 10_u128.pow(SIGNIFICANT_DIGITS)).then_some(product)
+    }
+
     /// Exact when the quotient ends within 28 significant digits, else rounded to 28 or 29. `None` for a divisor of zero.
     pub fn checked_div(self, other: Decimal) -> Option<Decimal> {
         if other.is_zero() {

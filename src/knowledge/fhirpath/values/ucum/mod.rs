@@ -4,6 +4,7 @@
 //! Factors are fractions of whole numbers, so that `9 [degF]` and `5 K` differ by nothing but the definition.
 //! The crate `octofhir-ucum` was considered: it calculates with 28 digits or `f64`, and brings a fuzzy search along.
 
+mod canonical;
 mod parse;
 mod special;
 mod table;
@@ -16,6 +17,7 @@ use num_rational::BigRational;
 use num_traits::{One, Pow, Zero};
 
 use super::Decimal;
+pub use canonical::canonical;
 use special::Scale;
 
 /// A short text like `[m_e]127.[m_e]127` must not ask for arithmetic with a hundred thousand digits; `10*99` takes 330 bits.
@@ -47,14 +49,6 @@ struct SpecialScale {
 /// Whether `code` is a unit expression of UCUM, case-sensitive.
 pub fn is_valid(code: &str) -> bool {
     Measure::parse(code).is_some()
-}
-
-/// `value` in base units, and these as a UCUM expression: 5 `mg/dL` is 50 `m-3.g`. Quantities that mean the same have the
-/// same canonical form. `None` for an unknown unit, or a number out of range.
-pub fn canonical(value: Decimal, code: &str) -> Option<(Decimal, String)> {
-    let measure = Measure::parse(code)?;
-    let value = Decimal::from_rational(&measure.to_base(value)?)?;
-    Some((value, measure.dimension.to_string()))
 }
 
 impl Measure {

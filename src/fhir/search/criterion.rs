@@ -48,6 +48,15 @@ pub enum Types {
 }
 
 impl Types {
+    /// `None` for no type at all.
+    pub(super) fn of(types: &[ResourceType]) -> Option<Types> {
+        match types {
+            [] => None,
+            [one] => Some(Types::One(*one)),
+            many => Some(Types::Many(many.to_vec())),
+        }
+    }
+
     pub fn as_slice(&self) -> &[ResourceType] {
         match self {
             Types::One(one) => std::slice::from_ref(one),
@@ -64,7 +73,10 @@ impl Types {
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Criterion {
     /// `_id`
-    Ids { ids: Vec<String>, negated: bool },
+    Ids {
+        ids: Vec<String>,
+        negated: bool,
+    },
     /// `_lastUpdated`
     LastUpdated(Vec<date::Match>),
     /// Some index row under any of these parameters, or with `negated` none. The same parameter of several types has a
@@ -74,11 +86,32 @@ pub(super) enum Criterion {
         matches: Matches,
         negated: bool,
     },
+    /// A reference of these parameters leads to a resource of one of the types `target` that meets all `criteria`
+    /// (<https://hl7.org/fhir/R4/search.html#chaining>).
+    Chain {
+        params: Vec<i16>,
+        target: Types,
+        criteria: Vec<Criterion>,
+    },
+    /// A resource of the type `source` that meets all `criteria` refers here by one of these parameters
+    /// (<https://hl7.org/fhir/R4/search.html#has>).
+    Has {
+        source: Types,
+        params: Vec<i16>,
+        criteria: Vec<Criterion>,
+    },
+    All(Vec<Criterion>),
+    Any(Vec<Criterion>),
+    Not(Box<Criterion>),
 }
 
 impl Criterion {
-    /// Takes in `other` if it asks the same of another type's parameter; answers whether it did.
+    /// Takes in `other`, about resources of another type, if both together can be asked as one criterion; answers
+    /// whether it did.
     pub(super) fn absorb(&mut self, other: &Criterion) -> bool {
+        if self == other {
+            return true;
+        }
         match (self, other) {
             (
                 Criterion::Rows {
@@ -95,7 +128,64 @@ impl Criterion {
                 params.extend(more);
                 true
             }
+            (
+                Criterion::Chain {
+                    params,
+                    target,
+                    criteria,
+                },
+                Criterion::Chain {
+                    params: more,
+                    target: other_target,
+                    criteria: others,
+                },
+            ) if target == other_target && criteria == others => {
+                params.extend(more);
+                true
+            }
+            (Criterion::All(criteria), Criterion::All(others)) | (Criterion::Any(criteria), Criterion::Any(others))
+                if criteria.len() == others.len() =>
+            {
+                let mut together = criteria.clone();
+                let absorbed = together.iter_mut().zip(others).all(|(one, other)| one.absorb(other));
+                if absorbed {
+                    *criteria = together;
+                }
+                absorbed
+            }
+            (Criterion::Not(criterion), Criterion::Not(other)) => criterion.absorb(other),
             _ => false,
+        }
+    }
+
+    /// What holds for a resource exactly when this does not.
+    pub(super) fn negated(self) -> Criterion {
+        match self {
+            Criterion::Ids { ids, negated } => Criterion::Ids { ids, negated: !negated },
+            Criterion::Rows {
+                params,
+                matches,
+                negated,
+            } => Criterion::Rows {
+                params,
+                matches,
+                negated: !negated,
+            },
+            Criterion::Not(criterion) => *criterion,
+            Criterion::Any(criteria) => Criterion::All(criteria.into_iter().map(Criterion::negated).collect()),
+            other => Criterion::Not(Box::new(other)),
+        }
+    }
+
+    /// How many criteria it consists of, at all depths.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Criterion::Ids { .. } | Criterion::LastUpdated(_) | Criterion::Rows { .. } => 1,
+            Criterion::Chain { criteria, .. }
+            | Criterion::Has { criteria, .. }
+            | Criterion::All(criteria)
+            | Criterion::Any(criteria) => 1 + criteria.iter().map(Criterion::size).sum::<usize>(),
+            Criterion::Not(criterion) => 1 + criterion.size(),
         }
     }
 
@@ -109,6 +199,15 @@ impl Criterion {
                     values.iter().flatten().for_each(visit);
                 }
             }
+            Criterion::Chain { criteria, .. }
+            | Criterion::Has { criteria, .. }
+            | Criterion::All(criteria)
+            | Criterion::Any(criteria) => {
+                for criterion in criteria {
+                    criterion.visit_matches(visit);
+                }
+            }
+            Criterion::Not(criterion) => criterion.visit_matches(visit),
         }
     }
 }
@@ -128,6 +227,22 @@ pub(super) enum Matches {
     OfType(Vec<token::OfType>),
     /// For each value, what the components must be, in their order.
     Composite(Vec<Vec<Matches>>),
+    /// Of this family, with its text (the code of a token) so placed around one of these.
+    Part {
+        family: Family,
+        part: Part,
+        texts: Vec<String>,
+    },
+    /// A row of the same family that is none of these.
+    Other(Box<Matches>),
+}
+
+/// Where in a text another one is looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    Starts,
+    Contains,
+    Ends,
 }
 
 impl Matches {
@@ -135,7 +250,8 @@ impl Matches {
     /// `:identifier` does.
     pub(super) fn family(&self) -> Family {
         match self {
-            Matches::Any(family) => *family,
+            Matches::Any(family) | Matches::Part { family, .. } => *family,
+            Matches::Other(matches) => matches.family(),
             Matches::Token(_) => Family::Token,
             Matches::Reference(_) => Family::Reference,
             Matches::String(_) => Family::String,

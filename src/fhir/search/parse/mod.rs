@@ -10,11 +10,16 @@
 //! | `:not`, `:text` | token |
 //! | `:of-type` | token, of Identifiers |
 //! | `:[type]`, `:identifier` | reference |
+//! | `a.b=`, `_has:Type:a:b=` | [`chain`] |
+//! | `_filter=` | [`comparison`] |
 //!
 //! A modifier that does not apply and a value that cannot be read are always refused: ignoring either would answer another
 //! question. A parameter that is not known is refused when the client asked for `handling=strict`; else it is ignored, the
 //! answer says so, and its `self` link lacks it.
 
+mod chain;
+mod comparison;
+mod filter;
 mod includes;
 mod results;
 mod value;
@@ -79,6 +84,7 @@ pub fn parse(
 }
 
 /// Why a parameter is not honoured.
+#[derive(Clone)]
 enum Refusal {
     /// It is not known: ignored unless the client is strict.
     Unknown(String),
@@ -138,6 +144,11 @@ impl Reader<'_> {
             "_total" => Ok(self.total(value)?),
             "_include" => self.include(value, false),
             "_revinclude" => self.include(value, true),
+            "_filter" => {
+                let filter = self.criteria.filter(self.search.types.as_slice(), value)?;
+                self.search.criteria.push(filter);
+                Ok(())
+            }
             _ => {
                 let criterion = self.criteria.parameter(self.search.types.as_slice(), name, value)?;
                 self.search.criteria.push(criterion);

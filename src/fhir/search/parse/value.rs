@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::Refusal;
+use super::chain::{Answers, MAX_LINKS, refused, together};
 use crate::fhir::error::{FhirError, excerpt};
 use crate::fhir::search::criterion::{Criterion, Matches, ResourceType};
 use crate::fhir::search::layout::Component;
@@ -31,68 +32,76 @@ impl<'s> Criteria<'s> {
         }
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
     pub(super) fn registry(&self) -> &'s SearchRegistry {
         &self.server.search
     }
 
-    /// `name` and `value` as they stand in the query, for resources of any of `types`.
+    /// The type of that name, if R4 has it.
+    pub(super) fn resource_type(&self, name: &str) -> Option<ResourceType> {
+        let types = self.server.store.types();
+        let (id, name) = (types.id(name)?, types.known(name)?);
+        Some(ResourceType { id, name })
+    }
+
+    /// The search parameter `code` of a type.
+    pub(super) fn parameter_of(&self, ty: ResourceType, code: &str) -> Result<&'s Parameter, Refusal> {
+        self.registry().parameter(ty.name, code).ok_or_else(|| {
+            let code = excerpt(code);
+            Refusal::Unknown(format!(
+                "{} has no search parameter '{code}' that this server knows.",
+                ty.name
+            ))
+        })
+    }
+
+    /// `name` and `value` as they stand in the query, for resources of any of `types`, which must all have the parameter.
     pub(super) fn parameter(&self, types: &[ResourceType], name: &str, value: &str) -> Result<Criterion, Refusal> {
-        let (code, modifier) = name
-            .split_once(':')
-            .map_or((name, None), |(code, modifier)| (code, Some(modifier)));
-        if name.contains('.') || code == "_has" {
-            return Err(Refusal::Unknown("Chained parameters are not supported.".to_owned()));
+        if value.is_empty() {
+            let text = format!("The parameter '{}' has no value.", excerpt(name));
+            return Err(Refusal::Unknown(text));
+        }
+        if name.matches('.').count() + name.matches("_has:").count() > MAX_LINKS {
+            return Err(FhirError::too_costly(format!("A chain may have at most {MAX_LINKS} links.")).into());
         }
         let values = split(value, ',');
-        if value.is_empty() {
-            return Err(Refusal::Unknown(format!(
-                "The parameter '{}' has no value.",
-                excerpt(name)
-            )));
-        }
         if values.len() > MAX_VALUES {
             return Err(FhirError::too_costly(format!("A parameter may have at most {MAX_VALUES} values.")).into());
         }
-        match code {
-            "_id" => Ok(self.ids(&values, modifier)?),
-            "_lastUpdated" => match modifier {
-                None => Ok(Criterion::LastUpdated(self.dates(&values)?)),
-                Some(other) => Err(inapplicable(code, other, &[]).into()),
-            },
-            code => self.of_every_type(types, code, modifier, &values),
-        }
+        together(self.of_each(types, name, &values)?)
     }
 
-    /// The parameter `code`, which every one of `types` must have.
-    fn of_every_type(
-        &self,
-        types: &[ResourceType],
-        code: &str,
-        modifier: Option<&str>,
-        values: &[&str],
-    ) -> Result<Criterion, Refusal> {
-        let mut all: Vec<Criterion> = Vec::new();
-        for &ty in types {
-            let Some(parameter) = self.registry().parameter(ty.name, code) else {
-                let text = format!(
-                    "{} has no search parameter '{}' that this server knows.",
-                    ty.name,
-                    excerpt(code)
-                );
-                return Err(Refusal::Unknown(text));
-            };
-            let criterion = self.rows(ty, parameter, modifier, values)?;
-            if !all.last_mut().is_some_and(|last| last.absorb(&criterion)) {
-                all.push(criterion);
-            }
+    /// What `name` asks of each type: a parameter with its modifier, perhaps at the end of a chain.
+    fn of_each(&self, types: &[ResourceType], name: &str, values: &[&str]) -> Result<Answers, Refusal> {
+        let rest = |types: &[ResourceType], name: &str| {
+            let answers = self.of_each(types, name, values);
+            answers.unwrap_or_else(|refusal| refused(types, &refusal))
+        };
+        if let Some(path) = name.strip_prefix("_has") {
+            let path = path.strip_prefix(':').unwrap_or_default();
+            return self.has(types, path, &mut |types, name| rest(types, name));
         }
-        match (all.pop(), all.is_empty()) {
-            (Some(criterion), true) => Ok(criterion),
-            _ => {
-                let text = format!("'{}' is not the same parameter on all types searched.", excerpt(code));
-                Err(Refusal::Unknown(text))
-            }
+        if let Some((link, name)) = name.split_once('.') {
+            return Ok(self.chain(types, link, &mut |types| rest(types, name)));
         }
+        let (code, modifier) = name
+            .split_once(':')
+            .map_or((name, None), |(code, modifier)| (code, Some(modifier)));
+        let criterion = match code {
+            "_id" => self.ids(values, modifier)?,
+            "_lastUpdated" => match modifier {
+                None => Criterion::LastUpdated(self.dates(values)?),
+                Some(other) => return Err(inapplicable(code, other, &[]).into()),
+            },
+            code => {
+                let rows = |ty| Ok(self.rows(ty, self.parameter_of(ty, code)?, modifier, values)?);
+                return Ok(types.iter().map(|&ty| (ty, rows(ty))).collect());
+            }
+        };
+        Ok(types.iter().map(|&ty| (ty, Ok(criterion.clone()))).collect())
     }
 
     fn ids(&self, values: &[&str], modifier: Option<&str>) -> Result<Criterion, FhirError> {
@@ -113,7 +122,7 @@ impl<'s> Criteria<'s> {
     }
 
     /// What index rows of `parameter`, which is one of `ty`, must be.
-    fn rows(
+    pub(super) fn rows(
         &self,
         ty: ResourceType,
         parameter: &Parameter,

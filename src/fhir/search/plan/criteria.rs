@@ -1,7 +1,7 @@
-//! Criteria as SQL over index rows and over columns of the resource.
+//! Conditions on index rows and on columns of the resource, as SQL.
 
-use super::{Numbers, Plan};
-use crate::fhir::search::criterion::{Criterion, Matches, Types};
+use super::Numbers;
+use crate::fhir::search::criterion::{Matches, Part, Types};
 use crate::fhir::search::registry::Family;
 use crate::fhir::search::sql::{Alias, Sql};
 use crate::fhir::search::types::{Branch, Prefix, composite, date, quantity, reference, string, token, uri};
@@ -11,39 +11,6 @@ pub(super) struct Condition<'s> {
     params: &'s [i16],
     family: Family,
     pub(super) branches: Vec<Branch<'s>>,
-}
-
-impl Plan<'_> {
-    pub(super) fn write_live(&self, sql: &mut Sql, resource: Alias) {
-        sql.push(" AND ");
-        write_type(sql, resource, &self.search.types);
-        sql.push(" AND NOT ").column(resource, ".deleted");
-    }
-
-    pub(super) fn write_columns(&self, sql: &mut Sql, resource: Alias) {
-        for criterion in &self.columns {
-            sql.push(" AND ");
-            match criterion {
-                Criterion::Ids { ids, negated } => {
-                    write_type(sql, resource, &self.search.types);
-                    sql.push(" AND ");
-                    sql.column(resource, if *negated { ".id <> ALL(" } else { ".id = ANY(" })
-                        .bind(ids.clone())
-                        .push(")");
-                }
-                Criterion::LastUpdated(dates) => {
-                    // Lets the index on (type, last_updated) be used: it leaves placeholders out.
-                    sql.column(resource, ".version > 0 AND (");
-                    for (n, m) in dates.iter().enumerate() {
-                        sql.push(if n == 0 { "" } else { " OR " });
-                        write_updated(sql, resource, *m);
-                    }
-                    sql.push(")");
-                }
-                Criterion::Rows { .. } => _ = sql.push("true"),
-            }
-        }
-    }
 }
 
 /// `param = …`, of which a list keeps no order of an index.
@@ -61,7 +28,7 @@ fn write_after(sql: &mut Sql, table: Alias, after: Option<i64>) {
     }
 }
 
-fn write_type(sql: &mut Sql, resource: Alias, types: &Types) {
+pub(super) fn write_type(sql: &mut Sql, resource: Alias, types: &Types) {
     match types {
         Types::One(ty) => _ = sql.column(resource, ".type = ").bind(ty.id),
         Types::Many(_) => _ = sql.column(resource, ".type = ANY(").bind(types.ids()).push(")"),
@@ -83,6 +50,18 @@ fn branches_of<'s>(matches: &'s Matches, numbers: &Numbers) -> Vec<Branch<'s>> {
             let part = |part: &'s Matches| (part.family(), branches_of(part, numbers));
             let branch = |parts: &'s Vec<Matches>| composite::branch(parts.iter().map(part).collect());
             values.iter().filter_map(branch).collect()
+        }
+        Matches::Part { family, part, texts } => texts.iter().map(|text| text_part(*family, *part, text)).collect(),
+        Matches::Other(matches) => {
+            let branches = branches_of(matches, numbers);
+            vec![Branch::new(move |sql, t| {
+                sql.push("(false");
+                for branch in &branches {
+                    (branch.condition)(sql.push(" OR "), t);
+                }
+                // A URL does not equal a resource of this server, though the comparison with its absence is unknown.
+                sql.push(") IS NOT TRUE");
+            })]
         }
     }
 }
@@ -176,6 +155,24 @@ impl<'s> Condition<'s> {
         }
     }
 
+    /// Whether there is such a row for the resource of `outer`.
+    pub(super) fn write_presence(&self, sql: &mut Sql, outer: Alias) {
+        for (n, branch) in self.branches.iter().enumerate() {
+            sql.push(if n == 0 {
+                "(EXISTS (SELECT"
+            } else {
+                " OR EXISTS (SELECT"
+            });
+            let table = sql.new_alias();
+            self.write_branch(sql, branch, table);
+            sql.push(" AND ")
+                .column(table, ".rid = ")
+                .column(outer, ".rid")
+                .push(")");
+        }
+        sql.push(")");
+    }
+
     fn write_branch(&self, sql: &mut Sql, branch: &Branch<'_>, table: Alias) {
         sql.push(" FROM").push(self.family.table()).alias(table);
         if let Some(joins) = &branch.joins {
@@ -188,8 +185,45 @@ impl<'s> Condition<'s> {
     }
 }
 
+fn text_part(family: Family, part: Part, text: &str) -> Branch<'_> {
+    let column = value_column(family);
+    Branch::new(move |sql, t| match part {
+        Part::Starts => {
+            sql.column(t, column).push(" >= ").bind(text.to_owned()).push(" AND ");
+            sql.column(t, column).push(" < ").bind(format!("{text}{}", char::MAX));
+        }
+        Part::Contains => {
+            sql.push("strpos(")
+                .column(t, column)
+                .push(", ")
+                .bind(text.to_owned())
+                .push(") > 0");
+        }
+        Part::Ends => {
+            sql.push("right(")
+                .column(t, column)
+                .push(", length(")
+                .bind(text.to_owned());
+            sql.push(")) = ").bind(text.to_owned());
+        }
+    })
+}
+
+/// The column that rows of a family are ordered by.
+pub(super) fn value_column(family: Family) -> &'static str {
+    match family {
+        Family::Token => ".code",
+        Family::Reference => ".target",
+        Family::String => ".norm",
+        Family::Date | Family::Quantity => ".low",
+        Family::Uri => ".uri",
+        // Nothing is sorted by a composite: `parse` refuses it.
+        Family::Composite => ".code1",
+    }
+}
+
 /// `last_updated` is an instant: the rules of `types::date` for a value without extent.
-fn write_updated(sql: &mut Sql, resource: Alias, m: date::Match) {
+pub(super) fn write_updated(sql: &mut Sql, resource: Alias, m: date::Match) {
     let (low, high) = (m.span.low, m.span.high);
     match m.prefix {
         Prefix::Eq | Prefix::Ap => {

@@ -1,7 +1,7 @@
 //! Pages in the order of `_sort`.
 
 use super::Plan;
-use super::criteria::{Scans, write_params};
+use super::criteria::{Scans, value_column, write_params};
 use crate::fhir::search::criterion::{SortBy, SortKey};
 use crate::fhir::search::cursor::{Cursor, cast};
 use crate::fhir::search::registry::Family;
@@ -72,26 +72,24 @@ impl Plan<'_> {
         }
         self.write_tables(&mut sql, driver, resource, &values);
         self.write_driver_condition(&mut sql, driver, first, on_resource, lacking_first);
-        for condition in &self.positive {
+        for set in &self.group.sets {
             sql.push(" AND ").column(driver, ".rid IN (");
-            condition.write_rids(&mut sql, None, Scans::Merged);
+            set.write(&mut sql, None, Scans::Merged);
             sql.push(")");
         }
         if on_resource {
-            self.write_columns(&mut sql, driver);
-        } else if !self.columns.is_empty() {
+            self.group.write_columns(&mut sql, driver);
+        } else if !self.group.columns.is_empty() {
             let held = sql.new_alias();
             sql.push(" AND EXISTS (SELECT FROM resource ")
                 .alias(held)
                 .push(" WHERE ")
                 .column(held, ".rid = ");
             sql.column(driver, ".rid");
-            self.write_columns(&mut sql, held);
+            self.group.write_columns(&mut sql, held);
             sql.push(")");
         }
-        for condition in &self.negative {
-            condition.write_absence(&mut sql, driver, false, None);
-        }
+        self.group.write_tests(&mut sql, driver, false, None);
         if let Some(cursor) = after {
             let known = &cursor.values[usize::from(lacking_first)..];
             sql.push(" AND ");
@@ -163,7 +161,7 @@ impl Plan<'_> {
     fn write_driver_condition(&self, sql: &mut Sql, driver: Alias, first: &SortKey, on_resource: bool, lacking: bool) {
         sql.push(" WHERE true");
         if on_resource {
-            self.write_live(sql, driver);
+            self.group.write_live(sql, driver);
         }
         let SortBy::Parameter { params, family } = &first.by else {
             return;
@@ -213,18 +211,6 @@ struct Value<'k> {
     column: &'static str,
     key: &'k SortKey,
     nullable: bool,
-}
-
-fn value_column(family: Family) -> &'static str {
-    match family {
-        Family::Token => ".code",
-        Family::Reference => ".target",
-        Family::String => ".norm",
-        Family::Date | Family::Quantity => ".low",
-        Family::Uri => ".uri",
-        // Nothing is sorted by a composite: `parse` refuses it.
-        Family::Composite => ".code1",
-    }
 }
 
 /// All of a row but its resource, beginning with the sort value: which of a resource's rows is the first.

@@ -128,6 +128,10 @@ pub enum Mode {
     Exact,
     /// `:contains`
     Contains,
+    /// `eq` of a filter.
+    Whole,
+    /// `ew` of a filter.
+    Ends,
 }
 
 /// One searched string.
@@ -175,6 +179,8 @@ pub fn branches<'m>(matches: &[Match]) -> Vec<Branch<'m>> {
                 Mode::Contains => {
                     sql.column(t, ".norm LIKE ").bind(format!("%{}%", one.norm));
                 }
+                Mode::Whole => _ = sql.column(t, ".norm = ").bind(one.norm.clone()),
+                Mode::Ends => _ = sql.column(t, ".norm LIKE ").bind(format!("%{}", one.norm)),
             }));
         }
         _ => branches.push(any(plain.into_iter().cloned().collect())),
@@ -216,6 +222,14 @@ fn any<'m>(matches: Vec<Match>) -> Branch<'m> {
             let patterns: Vec<String> = matches.iter().map(|m| format!("%{}%", m.norm)).collect();
             sql.column(t, ".norm LIKE ANY(").bind(patterns).push(")");
         }),
+        Mode::Whole => Branch::new(move |sql, t| {
+            let norms: Vec<String> = matches.iter().map(|m| m.norm.clone()).collect();
+            sql.column(t, ".norm = ANY(").bind(norms).push(")");
+        }),
+        Mode::Ends => Branch::new(move |sql, t| {
+            let patterns: Vec<String> = matches.iter().map(|m| format!("%{}", m.norm)).collect();
+            sql.column(t, ".norm LIKE ANY(").bind(patterns).push(")");
+        }),
     }
 }
 
@@ -236,7 +250,7 @@ fn as_written<'m>(m: Match) -> Branch<'m> {
                 .bind(m.exact.clone())
                 .push(")");
         }
-        Mode::Exact => {
+        Mode::Exact | Mode::Whole => {
             sql.column(t, ".norm = '' AND ")
                 .column(t, ".exact = ")
                 .bind(m.exact.clone());
@@ -246,6 +260,10 @@ fn as_written<'m>(m: Match) -> Branch<'m> {
                 .column(t, ".exact, ")
                 .bind(m.exact.clone())
                 .push(") > 0");
+        }
+        Mode::Ends => {
+            sql.push("right(").column(t, ".exact, length(").bind(m.exact.clone());
+            sql.push(")) = ").bind(m.exact.clone());
         }
     })
 }

@@ -1,0 +1,351 @@
+//! Criteria that hold together, as SQL.
+//!
+//! There are two ways to write a criterion. As a **set** it yields the rids of all resources that meet it; sets are joined,
+//! and the planner picks the one that drives. As a **test** it is asked about a resource that something else has found.
+//! What does not hold (`:not`, `:missing=true`, `not(…)`) is always tested, because its set is nearly everything.
+//!
+//! A chain is the set of all references into the set of its targets, to any depth: nothing but joins on integers, whose
+//! order the planner chooses.
+
+use super::Numbers;
+use super::criteria::{Condition, Scans, write_params, write_type, write_updated};
+use crate::fhir::search::criterion::{Criterion, Types};
+use crate::fhir::search::sql::{Alias, Sql};
+
+/// Resources of some types that meet all of some criteria.
+pub(super) struct Group<'s> {
+    types: &'s Types,
+    pub(super) sets: Vec<Set<'s>>,
+    /// Criteria on columns of the resource itself.
+    pub(super) columns: Vec<&'s Criterion>,
+    pub(super) tests: Vec<Test<'s>>,
+}
+
+/// What can be written as a set.
+pub(super) enum Set<'s> {
+    Rows(Condition<'s>),
+    Chain {
+        params: &'s [i16],
+        target: Group<'s>,
+    },
+    Has {
+        params: &'s [i16],
+        source: Group<'s>,
+    },
+    /// Each of the same types.
+    Any(Vec<Group<'s>>),
+}
+
+/// What can only be tested.
+pub(super) enum Test<'s> {
+    Not(Group<'s>),
+    Any(Vec<Group<'s>>),
+}
+
+impl<'s> Group<'s> {
+    /// `None` when nothing can match: a criterion names only what was never stored.
+    pub(super) fn new(
+        types: &'s Types,
+        criteria: impl IntoIterator<Item = &'s Criterion>,
+        numbers: &Numbers,
+    ) -> Option<Group<'s>> {
+        let mut group = Group {
+            types,
+            sets: Vec::new(),
+            columns: Vec::new(),
+            tests: Vec::new(),
+        };
+        for criterion in criteria {
+            group.add(criterion, numbers)?;
+        }
+        Some(group)
+    }
+
+    /// `None` when nothing can match any more.
+    fn add(&mut self, criterion: &'s Criterion, numbers: &Numbers) -> Option<()> {
+        match criterion {
+            Criterion::Ids { .. } | Criterion::LastUpdated(_) => self.columns.push(criterion),
+            Criterion::Rows {
+                params,
+                matches,
+                negated,
+            } => {
+                let condition = Condition::new(params, matches, numbers);
+                match (negated, condition.branches.is_empty()) {
+                    (false, true) => return None,
+                    (false, false) => self.sets.push(Set::Rows(condition)),
+                    (true, false) => self.tests.push(Test::Not(self.only(Set::Rows(condition)))),
+                    // No resource has it: all match.
+                    (true, true) => {}
+                }
+            }
+            Criterion::Chain {
+                params,
+                target,
+                criteria,
+            } => {
+                let target = Group::new(target, criteria, numbers)?;
+                self.sets.push(Set::Chain { params, target });
+            }
+            Criterion::Has {
+                source,
+                params,
+                criteria,
+            } => {
+                let source = Group::new(source, criteria, numbers)?;
+                self.sets.push(Set::Has { params, source });
+            }
+            Criterion::All(criteria) => {
+                for criterion in criteria {
+                    self.add(criterion, numbers)?;
+                }
+            }
+            Criterion::Any(criteria) => self.add_any(criteria, numbers)?,
+            Criterion::Not(criterion) => match Group::new(self.types, [criterion.as_ref()], numbers) {
+                None => {}
+                Some(group) if group.is_everything() => return None,
+                Some(group) => self.tests.push(Test::Not(group)),
+            },
+        }
+        Some(())
+    }
+
+    fn add_any(&mut self, criteria: &'s [Criterion], numbers: &Numbers) -> Option<()> {
+        let possible = |criterion| Group::new(self.types, [criterion], numbers);
+        let mut arms: Vec<Group<'s>> = criteria.iter().filter_map(possible).collect();
+        if arms.iter().any(Group::is_everything) {
+            return Some(());
+        }
+        if arms.len() == 1 {
+            let arm = arms.pop()?;
+            self.sets.extend(arm.sets);
+            self.columns.extend(arm.columns);
+            self.tests.extend(arm.tests);
+        } else if arms.is_empty() {
+            return None;
+        } else if arms.iter().all(Group::is_selective) {
+            self.sets.push(Set::Any(arms));
+        } else {
+            self.tests.push(Test::Any(arms));
+        }
+        Some(())
+    }
+
+    /// A group of the same types that nothing but `set` restricts.
+    fn only(&self, set: Set<'s>) -> Group<'s> {
+        Group {
+            types: self.types,
+            sets: vec![set],
+            columns: Vec::new(),
+            tests: Vec::new(),
+        }
+    }
+
+    /// Whether nothing is asked but the type.
+    fn is_everything(&self) -> bool {
+        self.sets.is_empty() && self.columns.is_empty() && self.tests.is_empty()
+    }
+
+    /// Whether some index leads to the resources, so that not all of the type must be tried.
+    fn is_selective(&self) -> bool {
+        let is_id = |criterion: &&Criterion| matches!(criterion, Criterion::Ids { negated: false, .. });
+        !self.sets.is_empty() || self.columns.iter().any(is_id)
+    }
+
+    /// Whether an index has all that belong to the group in order of rid.
+    pub(super) fn is_ordered(&self) -> bool {
+        let ordered = match &self.sets[..] {
+            [] => matches!(self.types, Types::One(_)),
+            [Set::Rows(condition)] => condition.is_ordered(),
+            _ => false,
+        };
+        ordered && self.columns.is_empty() && self.tests.is_empty()
+    }
+
+    /// `SELECT rid …` of all that belong to the group, below `after` and only the `newest` so many if given. A resource
+    /// may come several times unless it is `distinct`. Answers the table whose `rid` is selected.
+    pub(super) fn write_set(&self, sql: &mut Sql, distinct: bool, after: Option<i64>, newest: Option<i64>) -> Alias {
+        let scans = self.scans(distinct, newest);
+        let tables: Vec<Alias> = self.sets.iter().map(|_| sql.new_alias()).collect();
+        let typed = self.sets.iter().any(Set::implies_type);
+        let resource = (!typed || !self.columns.is_empty()).then(|| sql.new_alias());
+        let anchor = resource.or(tables.first().copied()).unwrap_or_else(|| sql.new_alias());
+
+        sql.push(if distinct && !tables.is_empty() {
+            "SELECT DISTINCT "
+        } else {
+            "SELECT "
+        })
+        .column(anchor, ".rid FROM ");
+        for (n, (set, table)) in self.sets.iter().zip(&tables).enumerate() {
+            sql.push(if n == 0 { "(" } else { ", (" });
+            set.write(sql, after, scans);
+            sql.push(") ").alias(*table);
+        }
+        if let Some(resource) = resource {
+            sql.push(if tables.is_empty() { "resource " } else { ", resource " })
+                .alias(resource);
+        }
+        sql.push(" WHERE true");
+        for table in tables.into_iter().filter(|table| *table != anchor) {
+            sql.push(" AND ").column(table, ".rid = ").column(anchor, ".rid");
+        }
+        if let Some(resource) = resource {
+            self.write_live(sql, resource);
+            if let Some(after) = after {
+                sql.push(" AND ").column(resource, ".rid < ").bind(after);
+            }
+            self.write_columns(sql, resource);
+        }
+        let beside = newest.is_some() && self.sets.is_empty() && self.columns.is_empty();
+        self.write_tests(sql, anchor, beside, after);
+        anchor
+    }
+
+    fn scans(&self, distinct: bool, newest: Option<i64>) -> Scans {
+        match &self.sets[..] {
+            [Set::Rows(condition)] if distinct && self.columns.is_empty() && self.tests.is_empty() => match newest {
+                Some(limit) if condition.branches.len() > 1 => Scans::Limited(limit),
+                _ => Scans::Each,
+            },
+            _ => Scans::Merged,
+        }
+    }
+
+    /// ` AND …`: that a resource is of the types, and there.
+    pub(super) fn write_live(&self, sql: &mut Sql, resource: Alias) {
+        sql.push(" AND ");
+        write_type(sql, resource, self.types);
+        sql.push(" AND NOT ").column(resource, ".deleted");
+    }
+
+    /// ` AND …` for all that is asked of the resource itself.
+    pub(super) fn write_columns(&self, sql: &mut Sql, resource: Alias) {
+        for criterion in &self.columns {
+            sql.push(" AND ");
+            match criterion {
+                Criterion::Ids { ids, negated } => {
+                    write_type(sql, resource, self.types);
+                    sql.push(" AND ");
+                    sql.column(resource, if *negated { ".id <> ALL(" } else { ".id = ANY(" })
+                        .bind(ids.clone())
+                        .push(")");
+                }
+                Criterion::LastUpdated(dates) => {
+                    // Lets the index on (type, last_updated) be used: it leaves placeholders out.
+                    sql.column(resource, ".version > 0 AND (");
+                    for (n, m) in dates.iter().enumerate() {
+                        sql.push(if n == 0 { "" } else { " OR " });
+                        write_updated(sql, resource, *m);
+                    }
+                    sql.push(")");
+                }
+                _ => _ = sql.push("true"),
+            }
+        }
+    }
+
+    /// ` AND …` for all that can only be tested; `beside` and `after` as in [`Condition::write_absence`].
+    pub(super) fn write_tests(&self, sql: &mut Sql, outer: Alias, beside: bool, after: Option<i64>) {
+        for test in &self.tests {
+            match test {
+                // A condition for each branch: the planner makes an anti-join of each.
+                Test::Not(group) if group.columns.is_empty() && group.tests.is_empty() => match &group.sets[..] {
+                    [Set::Rows(condition)] => condition.write_absence(sql, outer, beside, after),
+                    _ => group.write_as_test(sql.push(" AND NOT "), outer),
+                },
+                Test::Not(group) => group.write_as_test(sql.push(" AND NOT "), outer),
+                Test::Any(arms) => write_any(sql.push(" AND "), arms, outer),
+            }
+        }
+    }
+
+    /// Whether the resource of `outer`, which is of the types, belongs to the group.
+    fn write_as_test(&self, sql: &mut Sql, outer: Alias) {
+        sql.push("(true");
+        for set in &self.sets {
+            set.write_test(sql.push(" AND "), outer);
+        }
+        if !self.columns.is_empty() {
+            let resource = sql.new_alias();
+            sql.push(" AND EXISTS (SELECT FROM resource ")
+                .alias(resource)
+                .push(" WHERE ")
+                .column(resource, ".rid = ")
+                .column(outer, ".rid");
+            self.write_columns(sql, resource);
+            sql.push(")");
+        }
+        self.write_tests(sql, outer, false, None);
+        sql.push(")");
+    }
+}
+
+/// Whether the resource of `outer` belongs to one of the groups.
+fn write_any(sql: &mut Sql, arms: &[Group<'_>], outer: Alias) {
+    for (n, arm) in arms.iter().enumerate() {
+        sql.push(if n == 0 { "(" } else { " OR " });
+        arm.write_as_test(sql, outer);
+    }
+    sql.push(")");
+}
+
+impl Set<'_> {
+    /// Whether all in it is there and of the types searched. What a reference leads to may be of another type, or absent.
+    fn implies_type(&self) -> bool {
+        !matches!(self, Set::Has { .. })
+    }
+
+    /// `SELECT rid …`, below `after` if given; a resource may come several times.
+    pub(super) fn write(&self, sql: &mut Sql, after: Option<i64>, scans: Scans) {
+        let (params, group, from, to) = match self {
+            Set::Rows(condition) => return condition.write_rids(sql, after, scans),
+            Set::Any(arms) => {
+                for (n, arm) in arms.iter().enumerate() {
+                    sql.push(if n == 0 { "" } else { " UNION ALL " });
+                    arm.write_set(sql, false, after, None);
+                }
+                return;
+            }
+            Set::Chain { params, target } => (params, target, ".rid", ".target"),
+            Set::Has { params, source } => (params, source, ".target", ".rid"),
+        };
+        let reference = sql.new_alias();
+        sql.push("SELECT ")
+            .column(reference, from)
+            .push(" AS rid FROM idx_reference ")
+            .alias(reference)
+            .push(" WHERE ");
+        write_params(sql, reference, params);
+        // The indexes on targets leave out what has none.
+        sql.push(" AND ").column(reference, ".target IS NOT NULL");
+        if let Some(after) = after {
+            sql.push(" AND ").column(reference, from).push(" < ").bind(after);
+        }
+        sql.push(" AND ").column(reference, to).push(" IN (");
+        group.write_set(sql, false, None, None);
+        sql.push(")");
+    }
+
+    /// Whether the resource of `outer` is in the set.
+    fn write_test(&self, sql: &mut Sql, outer: Alias) {
+        let (params, group, from, to) = match self {
+            Set::Rows(condition) => return condition.write_presence(sql, outer),
+            Set::Any(arms) => return write_any(sql, arms, outer),
+            Set::Chain { params, target } => (params, target, ".rid", ".target"),
+            Set::Has { params, source } => (params, source, ".target", ".rid"),
+        };
+        let reference = sql.new_alias();
+        sql.push("EXISTS (SELECT FROM idx_reference ")
+            .alias(reference)
+            .push(" WHERE ");
+        write_params(sql, reference, params);
+        sql.push(" AND ")
+            .column(reference, from)
+            .push(" = ")
+            .column(outer, ".rid");
+        sql.push(" AND ").column(reference, to).push(" IN (");
+        group.write_set(sql, false, None, None);
+        sql.push("))");
+    }
+}

@@ -233,7 +233,7 @@ impl IndexRows {
             self.string.rid.push(rid);
             self.string.param.push(row.param);
             self.string.norm.push(row.norm.clone().into_owned());
-            self.string.exact.push(row.exact.to_owned());
+            self.string.exact.push(row.exact.clone().into_owned());
         }
         for row in &rows.date {
             self.date.rid.push(rid);

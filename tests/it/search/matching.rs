@@ -97,6 +97,7 @@ async fn strings() {
             ("Patient?family=MÜLL", "a e"),
             ("Patient?family=mueller", "b"),
             ("Patient?family:exact=Müller", "a"),
+            ("Patient?family:exact=Mu\u{308}ller", "a"),
             ("Patient?family:exact=müller", ""),
             ("Patient?family:exact=Mueller,Müller", "a b"),
             ("Patient?family:contains=LER", "a b e"),
@@ -241,6 +242,9 @@ async fn numbers_and_quantities() {
             ("Observation?value-quantity=lt2||units", "low"),
             ("Observation?value-quantity=lt2||u", "low"),
             ("Observation?value-quantity=gt2||u", "low"),
+            // What is below 3 is not 3 or more.
+            ("Observation?value-quantity=ge3||u", ""),
+            ("Observation?value-quantity=le3||u", "low"),
             ("Observation?value-quantity=sa2||u", ""),
             ("Observation?value-quantity=gt150", "data"),
             ("Observation?value-quantity=sa90", "data"),

@@ -10,8 +10,9 @@
 //! |---|---|
 //! | eq | `low ≥ a ∧ high < b` |
 //! | ne | not eq |
-//! | gt, ge | `high > v`, `high ≥ v` |
-//! | lt, le | `low < v`, `low ≤ v` |
+//! | gt, lt | `high > v`, `low < v` |
+//! | ge | gt, or `low ≥ v ∧ high ≥ v`: an interval that only ends at `v`, such as `<5` or a Range up to 5, is not `ge5` |
+//! | le | lt, or `low ≤ v ∧ high ≤ v` |
 //! | sa, eb | `low > v`, `high < v` |
 //! | ap | `low ≤ v + \|v\|/10 ∧ high ≥ v - \|v\|/10` |
 //!
@@ -143,9 +144,18 @@ fn parse_decimal(text: &str) -> Option<Decimal> {
     Decimal::parse(text).filter(|decimal| decimal.scale().unsigned_abs() <= 400)
 }
 
-/// As Postgres reads it, without an intermediate rounding.
+/// As Postgres reads it, without an intermediate rounding. Equal numbers have equal texts, so that `5` and `5.0` in one
+/// resource make one row: of two, neither would be the first to sort by.
 fn numeric(decimal: Decimal) -> String {
-    format!("{}e{}", decimal.coefficient(), -i64::from(decimal.scale()))
+    let (mut coefficient, mut exponent) = (decimal.coefficient(), -i64::from(decimal.scale()));
+    while coefficient != 0 && coefficient % 10 == 0 {
+        coefficient /= 10;
+        exponent += 1;
+    }
+    if coefficient == 0 {
+        exponent = 0;
+    }
+    format!("{coefficient}e{exponent}")
 }
 
 /// The smallest and the largest sample, scaled by `factor` and moved by `origin`. Samples that were below or above what
@@ -427,9 +437,19 @@ fn condition(sql: &mut Sql, t: Alias, prefix: Prefix, low: impl Fn(&mut Sql), hi
             sql.push(")");
         }
         Prefix::Gt => compare("", ".high > ", &high),
-        Prefix::Ge => compare("", ".high >= ", &high),
+        Prefix::Ge => {
+            compare("", ".high >= ", &high);
+            compare(" AND (", ".high > ", &high);
+            compare(" OR ", ".low >= ", &low);
+            sql.push(")");
+        }
         Prefix::Lt => compare("", ".low < ", &low),
-        Prefix::Le => compare("", ".low <= ", &low),
+        Prefix::Le => {
+            compare("", ".low <= ", &low);
+            compare(" AND (", ".low < ", &low);
+            compare(" OR ", ".high <= ", &high);
+            sql.push(")");
+        }
         Prefix::Sa => compare("", ".low > ", &high),
         Prefix::Eb => compare("", ".high < ", &low),
         Prefix::Ap => {
@@ -459,6 +479,7 @@ mod tests {
     #[test]
     fn numbers_and_intervals_are_indexed() {
         assert_eq!(rows("decimal", json!(15)), [found("", "", "15e0", "15e0")]);
+        assert_eq!(rows("decimal", json!(5.0)), rows("decimal", json!(5)));
         assert_eq!(
             rows("Range", json!({"low": {"value": 1, "code": "a"}})),
             [found("", "a", "1e0", "Infinity")]

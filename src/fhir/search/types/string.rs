@@ -1,5 +1,6 @@
 //! String parameters (<https://hl7.org/fhir/R4/search.html#string>): matched from the start, without case, accents,
-//! punctuation and differences of white space. `:exact` takes the string as it is, `:contains` finds it anywhere.
+//! punctuation and differences of white space. `:exact` takes the string as it is, but for the two ways in which Unicode
+//! writes an accented letter; `:contains` finds it anywhere.
 //!
 //! A HumanName or an Address is indexed by each of its parts. A string too long for one index entry is indexed by its
 //! start, and by further overlapping pieces that only `:contains` looks at.
@@ -7,8 +8,8 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::{Branch, unescape};
 use crate::fhir::search::sql::{Alias, Sql};
@@ -25,8 +26,8 @@ pub struct Row<'v> {
     pub param: i16,
     /// Normalised.
     pub norm: Cow<'v, str>,
-    /// As written; empty in a continuation.
-    pub exact: &'v str,
+    /// As written, composed (NFC); empty in a continuation.
+    pub exact: Cow<'v, str>,
 }
 
 /// Rows of `idx_string`, a Vec per column.
@@ -63,7 +64,7 @@ pub fn index<'v>(param: i16, type_name: &str, value: &'v Value, rows: &mut Vec<R
 
 /// Adds the row of one text, or its rows where it is long.
 pub fn push<'v>(param: i16, exact: &'v str, rows: &mut Vec<Row<'v>>) {
-    let norm = normalise(exact);
+    let (norm, exact) = (normalise(exact), composed(exact));
     if norm.len() <= MAX_PIECE {
         rows.push(Row { param, norm, exact });
         return;
@@ -76,13 +77,13 @@ pub fn push<'v>(param: i16, exact: &'v str, rows: &mut Vec<Row<'v>>) {
             rows.push(Row {
                 param,
                 norm: Cow::Owned(piece.to_owned()),
-                exact,
+                exact: exact.clone(),
             });
         } else {
             rows.push(Row {
                 param,
                 norm: Cow::Owned(format!("{CONTINUATION}{piece}")),
-                exact: "",
+                exact: Cow::Borrowed(""),
             });
         }
         if end == norm.len() {
@@ -120,6 +121,15 @@ pub fn normalise(text: &str) -> Cow<'_, str> {
     Cow::Owned(norm)
 }
 
+/// Canonically equivalent texts are one text (<https://www.unicode.org/reports/tr15/>): é is é, written as one character
+/// or as two.
+fn composed(text: &str) -> Cow<'_, str> {
+    if is_nfc(text) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.nfc().collect())
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// No modifier.
@@ -145,7 +155,7 @@ pub struct Match {
 /// # Errors
 /// A sentence for the client when the text is empty or too long.
 pub fn parse(text: &str, mode: Mode) -> Result<Match, String> {
-    let exact = unescape(text).into_owned();
+    let exact = composed(&unescape(text)).into_owned();
     let norm = normalise(&exact).into_owned();
     if exact.is_empty() {
         return Err("A string to search for must not be empty".into());

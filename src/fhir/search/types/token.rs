@@ -6,7 +6,8 @@
 //! | code | itself without case | none; the system that its binding implies is understood in a query |
 //! | Identifier | `value` as it is | `system` |
 //! | ContactPoint | `value` without case | none |
-//! | boolean, string, id, uri, … | itself as it is | none |
+//! | boolean | `true` or `false`, searched without case | none |
+//! | string, id, uri, … | itself as it is | none |
 //!
 //! Codes are compared without case because most code systems leave open whether case matters, and the specification
 //! prefers a code too many to one too few then. An Identifier's value is case-sensitive by its definition. Units, where
@@ -56,7 +57,7 @@ pub enum Case {
 /// The case in which a value of this FHIR type is indexed.
 pub fn case_of(type_name: &str) -> Case {
     match type_name {
-        "Coding" | "CodeableConcept" | "code" | "ContactPoint" => Case::Folded,
+        "Coding" | "CodeableConcept" | "code" | "ContactPoint" | "boolean" => Case::Folded,
         _ => Case::Exact,
     }
 }

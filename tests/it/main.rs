@@ -13,3 +13,4 @@ mod jobs;
 mod load;
 mod operations;
 mod search;
+mod search_property;

@@ -1,4 +1,4 @@
-//! A resource as bytes: what is accepted as JSON, how numbers keep their digits, and the text that is stored and served.
+//! A resource as bytes: what is accepted as JSON, how numbers keep their digits, and how stored text is served.
 //!
 //! FHIR's JSON rules: <https://hl7.org/fhir/R4/json.html>. On top of them we refuse what other systems read in different
 //! ways (a key that occurs twice) or cannot hold (NUL, numbers of thousands of digits): a record that two readers may
@@ -10,6 +10,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::error::FhirError;
@@ -231,6 +232,21 @@ fn number<E: serde::de::Error>(text: &str) -> Result<Value, E> {
     text.parse::<Number>().map(Value::Number).map_err(E::custom)
 }
 
+/// Whether Postgres' jsonb would give every number of `value` back as it is written. It keeps trailing zeros, but writes
+/// exponents out and forgets the sign of zero.
+pub fn survives_jsonb(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            let text = number.as_str();
+            let is_negative_zero = text.starts_with('-') && text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.'));
+            !text.contains(['e', 'E']) && !is_negative_zero
+        }
+        Value::Array(items) => items.iter().all(survives_jsonb),
+        Value::Object(object) => object.values().all(survives_jsonb),
+        _ => true,
+    }
+}
+
 /// Sets what belongs to the server: `id`, `meta.versionId` and `meta.lastUpdated`. The rest of `meta` is the client's.
 pub fn stamp(resource: &mut Value, id: &str, version: i32, last_updated: Timestamp) {
     let Value::Object(object) = resource else { return };
@@ -302,6 +318,62 @@ fn is_first(key: &str) -> bool {
     matches!(key, "resourceType" | "id" | "meta")
 }
 
+/// The text of a stored resource, which jsonb has in an order of its own, with `resourceType`, `id` and `meta` first.
+/// Only the top level is looked at: values are copied, not read.
+pub fn first_things_first(stored: String) -> String {
+    match serde_json::from_str::<TopLevel>(&stored) {
+        Ok(top) => top.render(stored.len()),
+        // What the database holds is JSON; should it ever not be, the bytes are still the best answer there is.
+        Err(_) => stored,
+    }
+}
+
+/// Keys (as written, with quotes and escapes) and values of an object, in order.
+struct TopLevel<'a>(Vec<(&'a str, &'a RawValue)>);
+
+impl TopLevel<'_> {
+    fn render(&self, length: usize) -> String {
+        let mut text = String::with_capacity(length);
+        let first = ["resourceType", "id", "meta"]
+            .into_iter()
+            .filter_map(|wanted| self.0.iter().find(|(key, _)| *key == wanted));
+        let rest = self.0.iter().filter(|(key, _)| !is_first(key));
+        for (key, value) in first.chain(rest) {
+            text.push(if text.is_empty() { '{' } else { ',' });
+            text.push('"');
+            text.push_str(key);
+            text.push_str("\":");
+            text.push_str(value.get());
+        }
+        text.push_str(if text.is_empty() { "{}" } else { "}" });
+        text
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for TopLevel<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = TopLevel<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<TopLevel<'de>, A::Error> {
+                // Element names of FHIR have no escapes, so they can be borrowed; a key that has some is refused here and
+                // the caller serves the text as it is.
+                let mut top = Vec::with_capacity(24);
+                while let Some(key) = entries.next_key::<&'de str>()? {
+                    top.push((key, entries.next_value::<&'de RawValue>()?));
+                }
+                Ok(TopLevel(top))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,15 +425,34 @@ mod tests {
     }
 
     #[test]
-    fn writes_type_id_and_meta_first() {
-        let value = parse(br#"{"active": true, "name": [{"family": "A\"b"}], "meta": {"versionId": "1"}, "id": "1", "resourceType": "Patient"}"#);
-        let value = value.unwrap();
-        let text = to_json(&value);
-        let written =
-            r#"{"resourceType":"Patient","id":"1","meta":{"versionId":"1"},"active":true,"name":[{"family":"A\"b"}]}"#;
-        assert_eq!(text, written);
-        assert_eq!(parse(text.as_bytes()).unwrap(), value);
-        assert_eq!(to_json(&json!({})), "{}");
+    fn knows_which_numbers_jsonb_rewrites() {
+        for (text, survives) in [
+            ("1.50", true),
+            ("-1.0", true),
+            ("0.0", true),
+            ("1e3", false),
+            ("1E-3", false),
+            ("-0", false),
+            ("-0.00", false),
+            ("-0.01", true),
+        ] {
+            let value = parse(format!("{{\"a\":[{{\"v\":{text}}}]}}").as_bytes()).unwrap();
+            assert_eq!(survives_jsonb(&value), survives, "{text}");
+        }
+    }
+
+    #[test]
+    fn serves_type_id_and_meta_first() {
+        let stored = r#"{"id": "1", "meta": {"versionId": "1"}, "name": [{"family": "A\"b"}], "active": true, "resourceType": "Patient"}"#;
+        let served = first_things_first(stored.to_owned());
+        assert_eq!(
+            served,
+            r#"{"resourceType":"Patient","id":"1","meta":{"versionId": "1"},"name":[{"family": "A\"b"}],"active":true}"#
+        );
+        let value: Value = serde_json::from_str(stored).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&to_json(&value)).unwrap(), value);
+        assert!(to_json(&value).starts_with(r#"{"resourceType":"Patient","id":"1","meta":"#));
+        assert_eq!(first_things_first("{}".to_owned()), "{}");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub struct Rows {
 const WRITE: &str = "
 WITH resources AS (
   INSERT INTO resource (rid, id, type, index_version, content, version, last_updated, method, deleted)
-  SELECT rid, id, type, index_version, content::json, 1, now(), 1, false
+  SELECT rid, id, type, index_version, content::jsonb, 1, now(), 1, false
   FROM unnest($1::bigint[], $2::text[], $3::smallint[], $4::int[], $5::text[]) AS r (rid, id, type, index_version, content)
 ), tokens AS (
   INSERT INTO idx_token (rid, param, code, system) SELECT * FROM unnest($6::bigint[], $7::smallint[], $8::text[], $9::int[])

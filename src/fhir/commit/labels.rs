@@ -138,9 +138,10 @@ impl Change<'_> {
 
     /// A version of the past, which has no index rows.
     async fn change_past(self, server: &FhirServer, transaction: &mut PgConnection, rid: i64) -> Result<Value, Stop> {
-        const FIND: &str = "SELECT deleted, content::text FROM resource_history \
+        const FIND: &str = "SELECT deleted, coalesce(exact, content::text) FROM resource_history \
              WHERE rid = $1 AND version = $2 FOR UPDATE";
-        const STORE: &str = "UPDATE resource_history SET content = $3::json WHERE rid = $1 AND version = $2";
+        const STORE: &str = "UPDATE resource_history SET content = $3::jsonb, exact = $4 \
+             WHERE rid = $1 AND version = $2";
         let LabelTarget {
             resource_type,
             id,
@@ -166,10 +167,13 @@ impl Change<'_> {
             return Ok(before);
         }
         check_content(server, &after)?;
+        let text = resource::to_json(&after);
+        let exact = (!resource::survives_jsonb(&after)).then_some(&text);
         sqlx::query(STORE)
             .bind(rid)
             .bind(version)
-            .bind(resource::to_json(&after))
+            .bind(&text)
+            .bind(exact)
             .execute(transaction)
             .await?;
         Ok(after)

@@ -82,7 +82,10 @@ pub async fn write(
     for p in pending.iter_mut() {
         let text = p.after.as_mut().map(|after| {
             resource::stamp(after, &p.id, p.version, p.last_updated);
-            resource::to_json(after)
+            Text {
+                json: resource::to_json(after),
+                is_exact: resource::survives_jsonb(after),
+            }
         });
         texts.push(text);
     }
@@ -131,7 +134,7 @@ pub async fn write(
     Ok(pending.iter().zip(texts).map(|(p, text)| stored(p, text)).collect())
 }
 
-fn stored(p: &Pending, text: Option<String>) -> StoredResource {
+fn stored(p: &Pending, text: Option<Text>) -> StoredResource {
     StoredResource {
         rid: p.rid,
         resource_type: p.resource_type,
@@ -140,8 +143,14 @@ fn stored(p: &Pending, text: Option<String>) -> StoredResource {
         last_updated: p.last_updated,
         deleted: text.is_none(),
         method: p.method,
-        json: text.unwrap_or_default(),
+        json: text.map(|text| text.json).unwrap_or_default(),
     }
+}
+
+struct Text {
+    json: String,
+    /// Whether jsonb gives every number back as it is.
+    is_exact: bool,
 }
 
 /// What a write does to the index.
@@ -382,7 +391,8 @@ struct Versions<'a> {
     type_id: Vec<i16>,
     method: Vec<i16>,
     id: Vec<&'a str>,
-    content: Vec<Option<Json<'a>>>,
+    content: Vec<Option<Jsonb<'a>>>,
+    exact: Vec<Option<&'a str>>,
 }
 
 /// The columns of [`Versions`], in the order of [`Versions::bind`].
@@ -393,11 +403,12 @@ const VERSION_COLUMNS: Columns = &[
     ("type", "smallint[]"),
     ("method", "smallint[]"),
     ("id", "text[]"),
-    ("content", "json[]"),
+    ("content", "jsonb[]"),
+    ("exact", "text[]"),
 ];
 
 impl<'a> Versions<'a> {
-    fn of(pending: &[(&'a Pending, &'a Option<String>)]) -> Versions<'a> {
+    fn of(pending: &[(&'a Pending, &'a Option<Text>)]) -> Versions<'a> {
         let mut rows = Versions::default();
         for (p, text) in pending {
             rows.rid.push(p.rid);
@@ -406,7 +417,12 @@ impl<'a> Versions<'a> {
             rows.type_id.push(p.type_id);
             rows.method.push(p.method.number());
             rows.id.push(&p.id);
-            rows.content.push(text.as_deref().map(Json));
+            rows.content.push(text.as_ref().map(|text| Jsonb(&text.json)));
+            rows.exact.push(
+                text.as_ref()
+                    .filter(|text| !text.is_exact)
+                    .map(|text| text.json.as_str()),
+            );
         }
         rows
     }
@@ -420,26 +436,29 @@ impl<'a> Versions<'a> {
             .bind(&self.method[..])
             .bind(&self.id[..])
             .bind(&self.content[..])
+            .bind(&self.exact[..])
     }
 }
 
-/// JSON text on its way into a column of that type, without being parsed here once more.
-struct Json<'a>(&'a str);
+/// JSON text on its way into a jsonb column, without being parsed here once more.
+struct Jsonb<'a>(&'a str);
 
-impl Type<Postgres> for Json<'_> {
+impl Type<Postgres> for Jsonb<'_> {
     fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(114))
+        PgTypeInfo::with_oid(Oid(3802))
     }
 }
 
-impl PgHasArrayType for Json<'_> {
+impl PgHasArrayType for Jsonb<'_> {
     fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(199))
+        PgTypeInfo::with_oid(Oid(3807))
     }
 }
 
-impl Encode<'_, Postgres> for Json<'_> {
+impl Encode<'_, Postgres> for Jsonb<'_> {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        // The version of jsonb's binary form, then the text.
+        buffer.push(1);
         buffer.extend_from_slice(self.0.as_bytes());
         Ok(IsNull::No)
     }
@@ -770,13 +789,13 @@ impl Statement {
     fn update(&mut self, is_last: bool) {
         let rows = self.rows(VERSION_COLUMNS);
         self.part(&format!(
-            "INSERT INTO resource_history (rid, last_updated, version, type, method, deleted, content) \
-             SELECT r.rid, r.last_updated, r.version, r.type, r.method, r.deleted, r.content \
+            "INSERT INTO resource_history (rid, last_updated, version, type, method, deleted, content, exact) \
+             SELECT r.rid, r.last_updated, r.version, r.type, r.method, r.deleted, r.content, r.exact \
              FROM {rows} JOIN resource r ON r.rid = n.rid WHERE r.version > 0 AND r.version < n.version"
         ));
         let update = format!(
             "UPDATE resource r SET last_updated = n.last_updated, version = n.version, index_version = $1, \
-             method = n.method, deleted = n.content IS NULL, content = n.content \
+             method = n.method, deleted = n.content IS NULL, content = n.content, exact = n.exact \
              FROM {rows} WHERE r.rid = n.rid"
         );
         if is_last {
@@ -795,8 +814,8 @@ impl Statement {
         };
         self.last(&format!(
             "INSERT INTO resource \
-             (rid, last_updated, version, index_version, type, method, deleted, id, content) \
-             SELECT rid, last_updated, version, $1, type, method, content IS NULL, id, content \
+             (rid, last_updated, version, index_version, type, method, deleted, id, content, exact) \
+             SELECT rid, last_updated, version, $1, type, method, content IS NULL, id, content, exact \
              FROM {rows}{collision}"
         ));
     }

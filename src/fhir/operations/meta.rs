@@ -245,7 +245,7 @@ async fn of_instance(
 /// Every label that some resource, or some of a type, carries. The index rows say which there are; codes stand in them
 /// without case and displays not at all, so each is read from the newest resource that has it.
 async fn in_use(server: &FhirServer, _: &Caller, resource_type: Option<&str>) -> Result<Value, FhirError> {
-    const SQL: &str = "SELECT DISTINCT (r.content->'meta')::jsonb FROM ( \
+    const SQL: &str = "SELECT DISTINCT r.content->'meta' FROM ( \
              SELECT max(t.rid) AS rid FROM idx_token t WHERE t.param = ANY ($1) GROUP BY t.param, t.code, t.system \
              UNION SELECT max(u.rid) FROM idx_uri u WHERE u.param = ANY ($1) GROUP BY u.param, u.uri \
          ) m JOIN resource r ON r.rid = m.rid WHERE NOT r.deleted";

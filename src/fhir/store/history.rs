@@ -184,12 +184,12 @@ struct Source {
 const SOURCES: [Source; 2] = [
     Source {
         columns: "v.rid, v.type, v.id, v.version, v.last_updated, v.deleted, v.method, \
-             v.content::text AS json",
+             coalesce(v.exact, v.content::text) AS json",
         from: " FROM resource v WHERE v.version > 0",
         is_current: true,
     },
     Source {
-        columns: "v.rid, v.type, r.id, v.version, v.last_updated, v.deleted, v.method, v.content::text",
+        columns: "v.rid, v.type, r.id, v.version, v.last_updated, v.deleted, v.method, coalesce(v.exact, v.content::text)",
         from: " FROM resource_history v JOIN resource r ON r.rid = v.rid WHERE true",
         is_current: false,
     },

@@ -22,13 +22,13 @@ use self::connections::Connections;
 use self::intern::Rids;
 use super::caller::Caller;
 use super::error::FhirError;
-use super::resource::{Method, StoredResource};
+use super::resource::{self, Method, StoredResource};
 use crate::base::Database;
 use crate::knowledge::definitions::Definitions;
 
 /// What [`Store::resource_of`] reads, from a `resource` row called `r`.
 pub const COLUMNS: &str =
-    "r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, r.content::text AS json";
+    "r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, coalesce(r.exact, r.content::text) AS json";
 
 /// The door to the database, with what may be remembered about it: ids that never change once they are given.
 pub struct Store {
@@ -108,7 +108,8 @@ impl Store {
     /// <https://hl7.org/fhir/R4/http.html#read>
     pub async fn read(&self, _: &Caller, resource_type: &str, id: &str) -> Result<Option<StoredResource>, FhirError> {
         const SQL: &str = "SELECT r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, \
-             r.content::text AS json FROM resource r WHERE r.type = $1 AND r.id = $2 AND r.version > 0";
+             coalesce(r.exact, r.content::text) AS json \
+             FROM resource r WHERE r.type = $1 AND r.id = $2 AND r.version > 0";
         let Some(type_id) = self.types.id(resource_type) else {
             return Ok(None);
         };
@@ -132,10 +133,11 @@ impl Store {
         version: i32,
     ) -> Result<Option<StoredResource>, FhirError> {
         const SQL: &str = "SELECT r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, \
-             r.content::text AS json FROM resource r WHERE r.type = $1 AND r.id = $2 AND r.version = $3 AND r.version > 0 \
+             coalesce(r.exact, r.content::text) AS json \
+             FROM resource r WHERE r.type = $1 AND r.id = $2 AND r.version = $3 AND r.version > 0 \
              UNION ALL \
              SELECT r.rid, r.type, r.id, h.version, h.last_updated, h.deleted, h.method, \
-             h.content::text \
+             coalesce(h.exact, h.content::text) \
              FROM resource r JOIN resource_history h ON h.rid = r.rid AND h.version = $3 \
              WHERE r.type = $1 AND r.id = $2";
         let Some(type_id) = self.types.id(resource_type) else {
@@ -167,7 +169,7 @@ impl Store {
             last_updated: row.try_get::<Micros, _>(4)?.timestamp(),
             deleted: row.try_get(5)?,
             method: Method::from_number(row.try_get(6)?),
-            json: json.unwrap_or_default(),
+            json: json.map(resource::first_things_first).unwrap_or_default(),
         })
     }
 

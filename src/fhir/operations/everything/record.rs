@@ -318,8 +318,8 @@ impl<'s> Record<'s> {
                  SELECT $2::bigint AS rid \
                  UNION SELECT m.rid FROM idx_reference m WHERE m.param = ANY ($1) AND m.target = $2 AND {IN_CARE} \
              ) m JOIN resource r ON r.rid = m.rid CROSS JOIN LATERAL ( \
-                 SELECT jsonb_path_query(r.content::jsonb, 'strict $.**.reference') \
-                 UNION ALL SELECT jsonb_path_query(r.content::jsonb, 'strict $.**.url') \
+                 SELECT jsonb_path_query(r.content, 'strict $.**.reference') \
+                 UNION ALL SELECT jsonb_path_query(r.content, 'strict $.**.url') \
              ) AS found (link) WHERE jsonb_typeof(link) = 'string'"
         );
         let links: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))

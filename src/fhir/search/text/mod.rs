@@ -61,7 +61,7 @@ async fn collect(store: &Store) -> Result<bool, FhirError> {
     // A resource that is written meanwhile is noted again by its own transaction, so nothing is missed.
     const TAKE: &str = "DELETE FROM text_pending \
          WHERE rid IN (SELECT rid FROM text_pending ORDER BY rid LIMIT $1) RETURNING rid";
-    const READ: &str = "SELECT rid, content::text FROM resource WHERE rid = ANY ($1) AND NOT deleted";
+    const READ: &str = "SELECT rid, coalesce(exact, content::text) FROM resource WHERE rid = ANY ($1) AND NOT deleted";
     const FORGET: &str = "DELETE FROM resource_text WHERE rid = ANY ($1)";
     const WRITE: &str = "INSERT INTO resource_text (rid, words) \
          SELECT rid, words::tsvector FROM unnest($1::bigint[], $2::text[]) AS new (rid, words) \

@@ -107,20 +107,29 @@ fn codes<const N: usize>(codes: [&'static str; N]) -> Vec<Code> {
 }
 
 /// The parameters that every resource has without an index row of its own.
-fn column_parameters() -> [SearchParam; 2] {
+fn common_parameters(server: &FhirServer) -> Vec<SearchParam> {
     let parameter = |name, definition, r#type| SearchParam {
         name,
         definition,
         r#type,
     };
-    [
+    let mut common = vec![
         parameter("_id", "http://hl7.org/fhir/SearchParameter/Resource-id", "token"),
         parameter(
             "_lastUpdated",
             "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
             "date",
         ),
-    ]
+    ];
+    if server.settings.full_text {
+        let content = "http://hl7.org/fhir/SearchParameter/Resource-content";
+        let text = "http://hl7.org/fhir/SearchParameter/DomainResource-text";
+        common.extend([
+            parameter("_content", content, "string"),
+            parameter("_text", text, "string"),
+        ]);
+    }
+    common
 }
 
 fn resources(server: &FhirServer) -> Vec<Resource> {
@@ -162,7 +171,7 @@ fn resource(server: &FhirServer, ty: &'static TypeDefinition, includes: &Include
         conditional_delete: "single",
         search_include: includes.forward.get(name).cloned().unwrap_or_default(),
         search_rev_include: includes.reverse.get(name).cloned().unwrap_or_default(),
-        search_param: column_parameters().into_iter().chain(indexed).collect(),
+        search_param: common_parameters(server).into_iter().chain(indexed).collect(),
         operation: operations(server, Some(name)),
     }
 }

@@ -22,6 +22,15 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b',')
     .remove(b'*');
 
+/// What a search knows of a match beside the resource.
+#[derive(Clone, Default, Debug)]
+pub struct MatchFacts {
+    /// Where a contained resource is: `MedicationRequest/7#m1`. None for a resource with an address of its own.
+    pub place: Option<String>,
+    /// How well it matches the text that was searched for, from 0 to 1, as JSON.
+    pub score: Option<String>,
+}
+
 /// A Bundle that is being written: its links, then its entries.
 pub struct Searchset<'s> {
     server: &'s FhirServer,
@@ -68,19 +77,52 @@ impl<'s> Searchset<'s> {
     /// # Errors
     /// 500 when what is stored cannot be read.
     pub fn entry(&mut self, resource: &StoredResource, mode: &str, projection: &Projection) -> Result<(), FhirError> {
+        let place = format!("{}/{}", resource.resource_type, resource.id);
+        self.entry_at(&place, resource, projection)?;
+        let _ = write!(self.text, r#","search":{{"mode":"{mode}"}}}}"#);
+        Ok(())
+    }
+
+    /// Adds a match, with what only a search knows of it.
+    ///
+    /// # Errors
+    /// 500 when what is stored cannot be read.
+    pub fn matched(
+        &mut self,
+        resource: &StoredResource,
+        facts: Option<&MatchFacts>,
+        projection: &Projection,
+    ) -> Result<(), FhirError> {
+        let Some(facts) = facts else {
+            return self.entry(resource, "match", projection);
+        };
+        match &facts.place {
+            Some(place) => self.entry_at(place, resource, projection)?,
+            None => self.entry_at(
+                &format!("{}/{}", resource.resource_type, resource.id),
+                resource,
+                projection,
+            )?,
+        }
+        self.text.push_str(r#","search":{"mode":"match""#);
+        if let Some(score) = &facts.score {
+            let _ = write!(self.text, r#","score":{score}"#);
+        }
+        self.text.push_str("}}");
+        Ok(())
+    }
+
+    /// An entry up to its `search`; `place` is the address below the base.
+    fn entry_at(&mut self, place: &str, resource: &StoredResource, projection: &Projection) -> Result<(), FhirError> {
         self.begin_entry();
-        let _ = write!(
-            self.text,
-            r#""fullUrl":"{}/{}/{}","resource":"#,
-            self.server.settings.base_url, resource.resource_type, resource.id
-        );
+        let base = &self.server.settings.base_url;
+        let _ = write!(self.text, r#""fullUrl":"{base}/{place}","resource":"#);
         match projection.is_whole() {
             true => self.text.push_str(&resource.json),
             false => self
                 .text
                 .push_str(&projection.apply_to_text(&resource.json, self.server.definitions)?),
         }
-        let _ = write!(self.text, r#","search":{{"mode":"{mode}"}}}}"#);
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use super::resolve::instant_of;
 use super::transaction::Pending;
 use super::{AtOp, Outcome, Stop};
 use crate::fhir::resource::{self, StoredResource};
-use crate::fhir::search::contained::{self, Contained};
+use crate::fhir::search::contained::{self, ContainedRows};
 use crate::fhir::search::index::{IndexRows, ResourceRows};
 use crate::fhir::server::FhirServer;
 use crate::fhir::store::{Ids, Micros};
@@ -254,7 +254,7 @@ impl Wiped {
 #[derive(Default)]
 struct Side<'v> {
     rows: ResourceRows<'v>,
-    contained: Vec<Contained<'v>>,
+    contained: Vec<ContainedRows<'v>>,
 }
 
 impl<'v> Side<'v> {
@@ -270,7 +270,7 @@ impl<'v> Side<'v> {
 
     /// A version of which nothing is known but where its contained resources stand.
     fn known(known: &'v [KnownContained]) -> Side<'v> {
-        let contained = known.iter().enumerate().map(|(n, inner)| Contained {
+        let contained = known.iter().enumerate().map(|(n, inner)| ContainedRows {
             row: contained::Row {
                 type_id: inner.type_id,
                 position: inner.position,
@@ -297,7 +297,7 @@ impl<'v> Side<'v> {
 }
 
 /// The rid that a contained resource has had until now.
-fn rid_of(inner: &Contained<'_>, known: &[KnownContained]) -> Option<i64> {
+fn rid_of(inner: &ContainedRows<'_>, known: &[KnownContained]) -> Option<i64> {
     let same = known.iter().filter(|known| known.local_id == inner.row.local_id);
     same.map(|known| known.rid).nth(inner.occurrence)
 }

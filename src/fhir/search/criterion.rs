@@ -1,8 +1,10 @@
 //! A search as it was understood: what must hold, in which order, with what else. No text of a request is left in it but
 //! as values, and no SQL yet.
 
+use super::contained::Contained;
 use super::cursor::Cursor;
 use super::registry::Family;
+use super::text;
 use super::types::{date, quantity, reference, string, token};
 use crate::fhir::error::Issue;
 
@@ -18,6 +20,7 @@ pub struct Search {
     pub count: u32,
     pub total: Total,
     pub(super) cursor: Option<Cursor>,
+    pub(super) contained: Contained,
     /// What was ignored, for the client.
     pub warnings: Vec<Issue>,
     /// The pairs that were honoured, but for the cursor: what `self` links to.
@@ -25,6 +28,24 @@ pub struct Search {
 }
 
 impl Search {
+    /// The text that matches are ranked by.
+    pub(super) fn texts(&self) -> Vec<&text::Query> {
+        let texts = self.criteria.iter().filter_map(|criterion| match criterion {
+            Criterion::Text(query) => Some(query),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// Whether text is searched for, at any depth.
+    pub(super) fn looks_for_text(&self) -> bool {
+        let mut found = false;
+        for criterion in &self.criteria {
+            criterion.visit(&mut |criterion| found |= matches!(criterion, Criterion::Text(_)));
+        }
+        found
+    }
+
     /// Whether resources can lack the first sort key.
     pub(super) fn first_key_may_lack(&self) -> bool {
         self.sort
@@ -79,6 +100,8 @@ pub(super) enum Criterion {
     },
     /// `_lastUpdated`
     LastUpdated(Vec<date::Match>),
+    /// `_text` and `_content`
+    Text(text::Query),
     /// Some index row under any of these parameters, or with `negated` none. The same parameter of several types has a
     /// number for each.
     Rows {
@@ -180,7 +203,7 @@ impl Criterion {
     /// How many criteria it consists of, at all depths.
     pub(super) fn size(&self) -> usize {
         match self {
-            Criterion::Ids { .. } | Criterion::LastUpdated(_) | Criterion::Rows { .. } => 1,
+            Criterion::Ids { .. } | Criterion::LastUpdated(_) | Criterion::Text(_) | Criterion::Rows { .. } => 1,
             Criterion::Chain { criteria, .. }
             | Criterion::Has { criteria, .. }
             | Criterion::All(criteria)
@@ -189,26 +212,33 @@ impl Criterion {
         }
     }
 
-    /// Calls `visit` with all that index rows are compared with, at any depth.
-    pub(super) fn visit_matches<'c>(&'c self, visit: &mut impl FnMut(&'c Matches)) {
+    /// Calls `visit` with this and all criteria inside of it.
+    pub(super) fn visit<'c>(&'c self, visit: &mut impl FnMut(&'c Criterion)) {
+        visit(self);
         match self {
-            Criterion::Ids { .. } | Criterion::LastUpdated(_) => {}
-            Criterion::Rows { matches, .. } => {
-                visit(matches);
-                if let Matches::Composite(values) = matches {
-                    values.iter().flatten().for_each(visit);
-                }
-            }
+            Criterion::Ids { .. } | Criterion::LastUpdated(_) | Criterion::Text(_) | Criterion::Rows { .. } => {}
             Criterion::Chain { criteria, .. }
             | Criterion::Has { criteria, .. }
             | Criterion::All(criteria)
             | Criterion::Any(criteria) => {
                 for criterion in criteria {
-                    criterion.visit_matches(visit);
+                    criterion.visit(visit);
                 }
             }
-            Criterion::Not(criterion) => criterion.visit_matches(visit),
+            Criterion::Not(criterion) => criterion.visit(visit),
         }
+    }
+
+    /// Calls `visit` with all that index rows are compared with, at any depth.
+    pub(super) fn visit_matches<'c>(&'c self, visit: &mut impl FnMut(&'c Matches)) {
+        self.visit(&mut |criterion| {
+            if let Criterion::Rows { matches, .. } = criterion {
+                visit(matches);
+                if let Matches::Composite(values) = matches {
+                    values.iter().flatten().for_each(&mut *visit);
+                }
+            }
+        });
     }
 }
 
@@ -284,6 +314,8 @@ pub(super) struct SortKey {
 pub(super) enum SortBy {
     Id,
     LastUpdated,
+    /// How well the text that is searched for matches.
+    Score,
     /// A number for each type that is searched.
     Parameter {
         params: Vec<i16>,

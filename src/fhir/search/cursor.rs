@@ -127,7 +127,8 @@ pub(super) fn cast(by: &SortBy) -> &'static str {
         SortBy::Parameter {
             family: Family::Quantity,
             ..
-        } => "::text::numeric",
+        }
+        | SortBy::Score => "::text::numeric",
         SortBy::Id | SortBy::Parameter { .. } => "::text",
     }
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::contained::{self, Contained};
+use super::contained::{self, ContainedRows};
 use super::registry::{Family, SearchRegistry};
 use super::types::{composite, date, quantity, reference, string, token, uri};
 use crate::fhir::error::FhirError;
@@ -50,8 +50,8 @@ impl SearchRegistry {
     ///
     /// # Errors
     /// As for [`SearchRegistry::rows`].
-    pub fn contained<'v>(&self, types: &TypeNames, resource: &'v Value) -> Result<Vec<Contained<'v>>, FhirError> {
-        let mut all: Vec<Contained<'v>> = Vec::new();
+    pub fn contained<'v>(&self, types: &TypeNames, resource: &'v Value) -> Result<Vec<ContainedRows<'v>>, FhirError> {
+        let mut all: Vec<ContainedRows<'v>> = Vec::new();
         let resources = resource.get("contained").and_then(Value::as_array);
         for (position, inner) in resources.into_iter().flatten().enumerate() {
             let text = |name: &str| inner.get(name).and_then(Value::as_str);
@@ -64,7 +64,7 @@ impl SearchRegistry {
                 resource: inner,
                 root: resource,
             };
-            all.push(Contained {
+            all.push(ContainedRows {
                 row: contained::Row {
                     type_id,
                     position: i32::try_from(position).unwrap_or(i32::MAX),
@@ -95,9 +95,7 @@ impl SearchRegistry {
             match key.family {
                 Family::Token => {
                     token::index(param, type_name, found.value, &mut rows.token);
-                    if key.has_texts {
-                        token::texts(param, type_name, found.value, &mut rows.string);
-                    }
+                    token::texts(param, type_name, found.value, &mut rows.string);
                     if type_name == "Identifier" {
                         token::of_type(param, found.value, &mut rows.uri);
                     }

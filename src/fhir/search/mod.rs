@@ -35,6 +35,8 @@ mod sql;
 pub mod text;
 pub mod types;
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 use sqlx::{PgConnection, Row};
 
@@ -43,6 +45,7 @@ pub use page::page_bundle;
 pub use parse::parse;
 pub use registry::{Family, Parameter, SearchRegistry};
 
+use self::contained::Contained;
 use self::cursor::Cursor;
 use self::plan::{MAX_INCLUDED, Numbers, Plan};
 use super::caller::Caller;
@@ -50,6 +53,7 @@ use super::error::{FhirError, Issue, IssueType};
 use super::http::query::Query;
 use super::preferences::Handling;
 use super::resource::StoredResource;
+use super::searchset::MatchFacts;
 use super::server::FhirServer;
 use super::store::Store;
 
@@ -69,6 +73,8 @@ pub struct SearchPage {
     pub next: Option<Cursor>,
     /// Matches on all pages, as far as asked for or known without counting.
     pub total: Option<u64>,
+    /// What is known of matches beside the resource, by rid.
+    pub facts: HashMap<i64, MatchFacts>,
     /// What was left out, for the client.
     pub warnings: Vec<Issue>,
 }
@@ -78,6 +84,10 @@ pub struct SearchPage {
 /// # Errors
 /// 503 when the database cannot answer.
 pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<SearchPage, FhirError> {
+    let behind = match search.looks_for_text() {
+        true => text::catch_up(&server.store).await?,
+        false => None,
+    };
     let mut lease = server.store.direct().await?;
     let numbers = Numbers::look_up(&server.store, &mut lease, [search], true).await?;
     let Some(plan) = Plan::new(search, &numbers) else {
@@ -91,8 +101,9 @@ pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<
         lease.release();
         lease = server.store.planned().await?;
     }
-    let page = run(&server.store, &mut lease, search, &plan).await?;
+    let mut page = run(&server.store, &mut lease, search, &plan).await?;
     lease.release();
+    page.warnings.extend(behind);
     Ok(page)
 }
 
@@ -104,7 +115,14 @@ async fn run(
 ) -> Result<SearchPage, FhirError> {
     let mut page = SearchPage::default();
     if search.count > 0 {
-        (page.matches, page.next) = matches_of(store, connection, search, plan).await?;
+        (page.matches, page.next) = matches_of(store, connection, search, plan, &mut page.facts).await?;
+    }
+    if !search.texts().is_empty() && !page.matches.is_empty() {
+        let rids = page.matches.iter().map(|resource| resource.rid).collect();
+        let rows = plan.scores(rids).query()?.fetch_all(&mut *connection).await?;
+        for row in &rows {
+            page.facts.entry(row.try_get(0)?).or_default().score = row.try_get(1)?;
+        }
     }
     let whole = search.count > 0 && search.cursor.is_none() && page.next.is_none();
     page.total = match search.total {
@@ -140,6 +158,7 @@ async fn matches_of(
     connection: &mut PgConnection,
     search: &Search,
     plan: &Plan<'_>,
+    facts: &mut HashMap<i64, MatchFacts>,
 ) -> Result<(Vec<StoredResource>, Option<Cursor>), FhirError> {
     // One more than the page holds tells whether there is a next one.
     let wanted = usize::try_from(search.count).unwrap_or(usize::MAX);
@@ -153,7 +172,15 @@ async fn matches_of(
             .fetch_all(connection)
             .await?;
         for row in &rows {
-            found.push((store.resource_of(row)?, Vec::new()));
+            let resource = store.resource_of(row)?;
+            if search.contained.answers_contained()
+                && let Some(container) = row.try_get::<Option<i16>, _>(8)?
+            {
+                let container = store.types().name(container).unwrap_or_default();
+                let id: String = row.try_get(9)?;
+                facts.entry(resource.rid).or_default().place = Some(format!("{container}/{id}#{}", resource.id));
+            }
+            found.push((resource, Vec::new()));
         }
     } else {
         let lacking = |cursor: &Cursor| cursor.values.first().is_some_and(Option::is_none);
@@ -269,6 +296,11 @@ pub async fn matches_all(
 /// The search of a conditional interaction.
 fn condition(server: &FhirServer, resource_type: &str, query: &str) -> Result<Search, FhirError> {
     let search = parse(server, resource_type, &Query::parse(query)?.0, Handling::Strict)?;
+    if search.looks_for_text() || search.contained != Contained::Ignored {
+        return Err(FhirError::bad_request(
+            "A conditional interaction looks for resources that stand alone, and not by _text or _content.",
+        ));
+    }
     if search.criteria.is_empty() {
         return Err(FhirError::bad_request(
             "A conditional interaction needs at least one search criterion.",

@@ -20,10 +20,11 @@ pub fn page_bundle(
 ) -> Result<String, FhirError> {
     let mut bundle = Searchset::new(server, page.total, page.matches.iter().chain(&page.included));
     links(&mut bundle, server, search, page);
-    for (resources, mode) in [(&page.matches, "match"), (&page.included, "include")] {
-        for resource in resources {
-            bundle.entry(resource, mode, projection)?;
-        }
+    for resource in &page.matches {
+        bundle.matched(resource, page.facts.get(&resource.rid), projection)?;
+    }
+    for resource in &page.included {
+        bundle.entry(resource, "include", projection)?;
     }
     let issues: Vec<_> = search.warnings.iter().chain(&page.warnings).cloned().collect();
     bundle.outcome(&issues);

@@ -109,8 +109,6 @@ impl Family {
 pub struct Key {
     pub id: i16,
     pub family: Family,
-    /// Whether a token has rows for `:text`.
-    pub has_texts: bool,
 }
 
 /// One search parameter of one resource type.
@@ -232,6 +230,12 @@ impl SearchRegistry {
         }
         let layout = Layout::new(self.definitions, parameters.type_id, parameters.by_code.values())?;
         Ok(Some(parameters.layout.get_or_init(|| layout)))
+    }
+
+    /// The numbers under which the rows of a parameter stand: its own, or those of the parameters that it unites.
+    pub(super) fn numbers(&self, resource_type: &str, parameter: &Parameter) -> Result<Vec<i16>, FhirError> {
+        let layout = self.layout(resource_type)?;
+        Ok(layout.map_or_else(|| vec![parameter.id], |layout| layout.numbers(parameter.id)))
     }
 
     fn learn(&self, resource_type: &str, definition: &SearchParameter) -> Tokens {

@@ -12,7 +12,6 @@ async fn what_cannot_be_honoured_is_refused_or_reported() {
     bench.store([patient("a", json!({"gender": "male"}))]).await;
     for query in [
         "Patient?nonsense=1",
-        "Patient?_text=x",
         "Patient?name=",
         "Patient?organization.nonsense=x",
         "Patient?_sort=nonsense",

@@ -212,6 +212,12 @@ async fn rows(bench: &Bench) -> Vec<(String, i64)> {
     rows
 }
 
+/// Of deleted resources nothing is left in the index.
+pub async fn assert_no_rows(bench: &Bench) {
+    let rows = rows(bench).await;
+    assert!(rows.iter().all(|(_, count)| *count == 0), "{rows:?}");
+}
+
 #[tokio::test]
 async fn rows_of_composites_follow_updates_and_deletions() {
     let bench = bench().await;
@@ -232,10 +238,45 @@ async fn rows_of_composites_follow_updates_and_deletions() {
         .await;
     assert_eq!(rows(&bench).await, of_one);
     bench.delete("Observation", "a").await;
-    assert!(
-        rows(&bench).await.iter().all(|(_, count)| *count == 0),
-        "{:?}",
-        rows(&bench).await
+    assert_no_rows(&bench).await;
+}
+
+#[tokio::test]
+async fn what_unites_other_parameters_is_searched_by_their_rows() {
+    let bench = bench().await;
+    bench
+        .store([
+            pressure("high", 180.0, 100.0),
+            pressure("low", 100.0, 60.0),
+            observation(
+                "weight",
+                json!({"code": code("29463-7"), "valueQuantity": quantity(100.0, "kg")}),
+            ),
+            observation("none", json!({})),
+        ])
+        .await;
+    bench
+        .check(&[
+            ("Observation?combo-code=8480-6", "high low"),
+            ("Observation?combo-code=85354-9", "high low"),
+            ("Observation?combo-code=29463-7,8480-6", "high low weight"),
+            ("Observation?combo-code:not=8480-6", "none weight"),
+            ("Observation?combo-code:missing=true", ""),
+            ("Observation?combo-value-quantity=100", "high low weight"),
+            ("Observation?combo-value-quantity:missing=true", "none"),
+            ("Observation?combo-value-quantity=gt90&combo-code=29463-7", "weight"),
+            ("Observation?_filter=combo-value-quantity gt 150", "high"),
+        ])
+        .await;
+    let sorted = |query: &'static str| bench.find(query);
+    // The greatest and the least value of each, wherever it stands.
+    assert_eq!(
+        sorted("Observation?_sort=-combo-value-quantity,_id").await,
+        ["high", "low", "weight", "none"]
+    );
+    assert_eq!(
+        sorted("Observation?_sort=combo-value-quantity,_id").await,
+        ["low", "high", "weight", "none"]
     );
 }
 

@@ -4,11 +4,13 @@ mod bad_input;
 mod chains;
 mod composite;
 mod conditions;
+mod contained;
 mod filter;
 mod includes;
 mod matching;
 mod paging;
 mod sort;
+mod text;
 
 use jiff::SignedDuration;
 use medconsult::fhir::caller::Caller;

@@ -155,8 +155,9 @@ impl Criteria<'_> {
         value: &str,
     ) -> Result<Criterion, Refusal> {
         let family = parameter.family;
+        let numbers = self.registry().numbers(ty.name, parameter)?;
         let rows = |matches| Criterion::Rows {
-            params: vec![parameter.id],
+            params: numbers.clone(),
             matches,
             negated: false,
         };

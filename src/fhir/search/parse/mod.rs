@@ -25,7 +25,8 @@ mod results;
 mod value;
 
 use self::value::Criteria;
-use super::criterion::{ResourceType, Search, Total, Types};
+use super::contained::Contained;
+use super::criterion::{ResourceType, Search, SortBy, SortKey, Total, Types};
 use super::cursor::Cursor;
 use crate::fhir::error::{FhirError, Issue, IssueType, excerpt};
 use crate::fhir::preferences::Handling;
@@ -65,6 +66,7 @@ pub fn parse(
         count: server.settings.default_count.min(server.settings.max_count),
         total: Total::None,
         cursor: None,
+        contained: Contained::Ignored,
         warnings: Vec::new(),
         honoured: Vec::new(),
     };
@@ -142,6 +144,8 @@ impl Reader<'_> {
             "_count" => Ok(self.count(value)?),
             "_sort" => self.sort(value),
             "_total" => Ok(self.total(value)?),
+            // Both together say what is searched: see `finish`.
+            "_contained" | "_containedType" => Ok(()),
             "_include" => self.include(value, false),
             "_revinclude" => self.include(value, true),
             "_filter" => {
@@ -158,9 +162,54 @@ impl Reader<'_> {
     }
 
     fn finish(mut self) -> Result<Search, FhirError> {
+        self.contained()?;
+        let by_score = SortKey {
+            by: SortBy::Score,
+            descending: true,
+        };
+        match self.search.texts().is_empty() {
+            false if self.search.sort.is_empty() => self.search.sort.push(by_score),
+            true if self.search.sort.iter().any(|key| key.by == SortBy::Score) => {
+                let text = "_sort=_score needs a text to rank by, in _text or _content.";
+                return Err(FhirError::bad_value(text));
+            }
+            _ => {}
+        }
         if let Some(cursor) = self.cursor {
             self.search.cursor = Some(Cursor::read(&cursor, &self.search)?);
         }
         Ok(self.search)
+    }
+
+    /// `_contained` and `_containedType`, and what cannot be asked beside them.
+    fn contained(&mut self) -> Result<(), FhirError> {
+        let value = |name: &str| {
+            let mut pairs = self.search.honoured.iter();
+            pairs.find(|pair| pair.0 == name).map(|pair| pair.1.as_str())
+        };
+        let contained = Contained::read(value("_contained"), value("_containedType"))?;
+        if contained == Contained::Ignored {
+            return Ok(());
+        }
+        if self.search.looks_for_text() {
+            let text = "_text and _content look at whole resources; they cannot be combined with _contained.";
+            return Err(FhirError::bad_value(text));
+        }
+        let of_all_types = |key: &SortKey| matches!(key.by, SortBy::Id | SortBy::LastUpdated);
+        if contained.answers_contained() && !self.search.sort.is_empty() {
+            return Err(FhirError::bad_value("_sort does not apply to contained resources."));
+        } else if !self.search.sort.iter().all(of_all_types) {
+            let text =
+                "What contains other resources is of several types: with _contained, _sort takes _id and _lastUpdated.";
+            return Err(FhirError::bad_value(text));
+        }
+        if contained.answers_contained() {
+            for include in self.search.includes.iter_mut().filter(|include| !include.reverse) {
+                let own = include.params.clone();
+                include.params.extend(own.iter().map(|param| -param));
+            }
+        }
+        self.search.contained = contained;
+        Ok(())
     }
 }

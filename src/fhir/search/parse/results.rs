@@ -44,10 +44,13 @@ impl Reader<'_> {
             let by = match code {
                 "_id" => SortBy::Id,
                 "_lastUpdated" => SortBy::LastUpdated,
+                "_score" => SortBy::Score,
                 code => self.sort_parameter(code)?,
             };
             // A key that comes again orders nothing that is not ordered already.
             if !keys.iter().any(|key| key.by == by) {
+                // The best match comes first.
+                let descending = descending != (by == SortBy::Score);
                 keys.push(SortKey { by, descending });
             }
         }
@@ -69,7 +72,7 @@ impl Reader<'_> {
                     return Err(Refusal::Unknown(text));
                 }
                 Some(parameter) if parameter.family != Family::Reference => {
-                    params.push(parameter.id);
+                    params.extend(self.criteria.registry().numbers(ty.name, parameter)?);
                     families.push(parameter.family);
                 }
                 Some(_) => {

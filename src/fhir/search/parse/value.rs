@@ -11,6 +11,7 @@ use crate::fhir::error::{FhirError, excerpt};
 use crate::fhir::search::criterion::{Criterion, Matches, ResourceType};
 use crate::fhir::search::layout::Component;
 use crate::fhir::search::registry::{Family, Parameter, SearchRegistry};
+use crate::fhir::search::text;
 use crate::fhir::search::types::{composite, date, quantity, reference, split, string, token, unescape, uri};
 use crate::fhir::server::FhirServer;
 use crate::knowledge::definitions::SearchParameterType;
@@ -96,6 +97,7 @@ impl<'s> Criteria<'s> {
                 None => Criterion::LastUpdated(self.dates(values)?),
                 Some(other) => return Err(inapplicable(code, other, &[]).into()),
             },
+            "_text" | "_content" => self.text(code, modifier, values)?,
             code => {
                 let rows = |ty| Ok(self.rows(ty, self.parameter_of(ty, code)?, modifier, values)?);
                 return Ok(types.iter().map(|&ty| (ty, rows(ty))).collect());
@@ -117,6 +119,24 @@ impl<'s> Criteria<'s> {
         })
     }
 
+    fn text(&self, code: &str, modifier: Option<&str>, values: &[&str]) -> Result<Criterion, Refusal> {
+        if let Some(modifier) = modifier {
+            return Err(inapplicable(code, modifier, &[]).into());
+        }
+        if !self.server.settings.full_text {
+            return Err(Refusal::Unknown(format!("{code} is switched off on this server.")));
+        }
+        let scope = match code {
+            "_text" => text::Scope::Narrative,
+            _ => text::Scope::Content,
+        };
+        let values: Vec<String> = values.iter().map(|value| unescape(value).into_owned()).collect();
+        match text::parse(&values, scope) {
+            Ok(query) => Ok(Criterion::Text(query)),
+            Err(sentence) => Err(FhirError::bad_value(format!("{sentence}.")).into()),
+        }
+    }
+
     fn dates(&self, values: &[&str]) -> Result<Vec<date::Match>, FhirError> {
         each(values, |value| date::parse(value, self.now))
     }
@@ -133,9 +153,10 @@ impl<'s> Criteria<'s> {
         let code = parameter.definition.code.as_str();
         let layout = self.registry().layout(ty.name)?;
         let finds_identifiers = layout.is_some_and(|layout| layout.finds_identifiers(parameter.id));
+        let numbers = self.registry().numbers(ty.name, parameter)?;
         let criterion = |matches, negated| {
             Ok(Criterion::Rows {
-                params: vec![parameter.id],
+                params: numbers.clone(),
                 matches,
                 negated,
             })
@@ -154,11 +175,10 @@ impl<'s> Criteria<'s> {
                 let matches = each(values, |value| token::parse(value, case, implied))?;
                 criterion(Matches::Token(matches), modifier.is_some())
             }
-            (Family::Token, Some("text")) => Ok(Criterion::Rows {
-                params: layout.map_or_else(Vec::new, |layout| layout.texts(parameter.id)),
-                matches: Matches::String(each(values, |value| string::parse(value, string::Mode::Starts))?),
-                negated: false,
-            }),
+            (Family::Token, Some("text")) => criterion(
+                Matches::String(each(values, |value| string::parse(value, string::Mode::Starts))?),
+                false,
+            ),
             (Family::Token, Some("of-type")) if finds_identifiers => {
                 criterion(Matches::OfType(each(values, token::parse_of_type)?), false)
             }

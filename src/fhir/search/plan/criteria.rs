@@ -8,7 +8,7 @@ use crate::fhir::search::types::{Branch, Prefix, composite, date, quantity, refe
 
 /// A criterion over index rows, ready to be written.
 pub(super) struct Condition<'s> {
-    params: &'s [i16],
+    params: Vec<i16>,
     family: Family,
     pub(super) branches: Vec<Branch<'s>>,
 }
@@ -78,7 +78,7 @@ pub(super) enum Scans {
 }
 
 impl<'s> Condition<'s> {
-    pub(super) fn new(params: &'s [i16], matches: &'s Matches, numbers: &Numbers) -> Condition<'s> {
+    pub(super) fn new(params: Vec<i16>, matches: &'s Matches, numbers: &Numbers) -> Condition<'s> {
         Condition {
             params,
             family: matches.family(),
@@ -95,7 +95,7 @@ impl<'s> Condition<'s> {
                 .push(self.family.table())
                 .alias(table);
             sql.push(" WHERE ");
-            write_params(sql, table, self.params);
+            write_params(sql, table, &self.params);
             sql.push(" AND (");
             for (n, branch) in self.branches.iter().enumerate() {
                 sql.push(if n == 0 { "(" } else { " OR (" });
@@ -179,7 +179,7 @@ impl<'s> Condition<'s> {
             joins(sql, table);
         }
         sql.push(" WHERE ");
-        write_params(sql, table, self.params);
+        write_params(sql, table, &self.params);
         sql.push(" AND ");
         (branch.condition)(sql, table);
     }

@@ -5,16 +5,49 @@
 //! What does not hold (`:not`, `:missing=true`, `not(…)`) is always tested, because its set is nearly everything.
 //!
 //! A chain is the set of all references into the set of its targets, to any depth: nothing but joins on integers, whose
-//! order the planner chooses.
+//! order the planner chooses. It goes into contained resources too, where there are any of the type.
 
 use super::Numbers;
 use super::criteria::{Condition, Scans, write_params, write_type, write_updated};
 use crate::fhir::search::criterion::{Criterion, Types};
 use crate::fhir::search::sql::{Alias, Sql};
+use crate::fhir::search::text;
+use crate::fhir::search::types::date;
+
+/// Where the resources of a group are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    /// They stand alone, in the table `resource`.
+    Alone,
+    /// They are contained in others: the table `contained`, and rows under the negated numbers of parameters.
+    Contained,
+}
+
+impl Home {
+    fn table(self) -> &'static str {
+        match self {
+            Home::Alone => "resource ",
+            Home::Contained => "contained ",
+        }
+    }
+
+    /// The numbers under which rows of these parameters stand.
+    fn params(self, params: &[i16]) -> Vec<i16> {
+        params
+            .iter()
+            .map(|param| match self {
+                Home::Alone => *param,
+                Home::Contained => -param,
+            })
+            .collect()
+    }
+}
 
 /// Resources of some types that meet all of some criteria.
 pub(super) struct Group<'s> {
-    types: &'s Types,
+    home: Home,
+    /// `None` where the sets tell.
+    types: Option<&'s Types>,
     pub(super) sets: Vec<Set<'s>>,
     /// Criteria on columns of the resource itself.
     pub(super) columns: Vec<&'s Criterion>,
@@ -24,9 +57,12 @@ pub(super) struct Group<'s> {
 /// What can be written as a set.
 pub(super) enum Set<'s> {
     Rows(Condition<'s>),
+    /// By the words of the resource.
+    Text(&'s text::Query),
     Chain {
-        params: &'s [i16],
-        target: Group<'s>,
+        params: Vec<i16>,
+        /// Those that stand alone, and those that are contained if there are any.
+        targets: Vec<Group<'s>>,
     },
     Has {
         params: &'s [i16],
@@ -34,6 +70,10 @@ pub(super) enum Set<'s> {
     },
     /// Each of the same types.
     Any(Vec<Group<'s>>),
+    /// Another group, of types of its own.
+    Group(Box<Group<'s>>),
+    /// What contains a resource of the group.
+    Containers(Box<Group<'s>>),
 }
 
 /// What can only be tested.
@@ -45,12 +85,14 @@ pub(super) enum Test<'s> {
 impl<'s> Group<'s> {
     /// `None` when nothing can match: a criterion names only what was never stored.
     pub(super) fn new(
+        home: Home,
         types: &'s Types,
         criteria: impl IntoIterator<Item = &'s Criterion>,
         numbers: &Numbers,
     ) -> Option<Group<'s>> {
         let mut group = Group {
-            types,
+            home,
+            types: Some(types),
             sets: Vec::new(),
             columns: Vec::new(),
             tests: Vec::new(),
@@ -65,12 +107,13 @@ impl<'s> Group<'s> {
     fn add(&mut self, criterion: &'s Criterion, numbers: &Numbers) -> Option<()> {
         match criterion {
             Criterion::Ids { .. } | Criterion::LastUpdated(_) => self.columns.push(criterion),
+            Criterion::Text(query) => self.sets.push(Set::Text(query)),
             Criterion::Rows {
                 params,
                 matches,
                 negated,
             } => {
-                let condition = Condition::new(params, matches, numbers);
+                let condition = Condition::new(self.home.params(params), matches, numbers);
                 match (negated, condition.branches.is_empty()) {
                     (false, true) => return None,
                     (false, false) => self.sets.push(Set::Rows(condition)),
@@ -84,15 +127,26 @@ impl<'s> Group<'s> {
                 target,
                 criteria,
             } => {
-                let target = Group::new(target, criteria, numbers)?;
-                self.sets.push(Set::Chain { params, target });
+                let homes = match numbers.has_contained(target) {
+                    true => &[Home::Alone, Home::Contained][..],
+                    false => &[Home::Alone],
+                };
+                let targets = homes
+                    .iter()
+                    .filter_map(|home| Group::new(*home, target, criteria, numbers));
+                let targets: Vec<Group<'s>> = targets.collect();
+                if targets.is_empty() {
+                    return None;
+                }
+                let params = self.home.params(params);
+                self.sets.push(Set::Chain { params, targets });
             }
             Criterion::Has {
                 source,
                 params,
                 criteria,
             } => {
-                let source = Group::new(source, criteria, numbers)?;
+                let source = Group::new(Home::Alone, source, criteria, numbers)?;
                 self.sets.push(Set::Has { params, source });
             }
             Criterion::All(criteria) => {
@@ -101,7 +155,7 @@ impl<'s> Group<'s> {
                 }
             }
             Criterion::Any(criteria) => self.add_any(criteria, numbers)?,
-            Criterion::Not(criterion) => match Group::new(self.types, [criterion.as_ref()], numbers) {
+            Criterion::Not(criterion) => match self.one(criterion, numbers) {
                 None => {}
                 Some(group) if group.is_everything() => return None,
                 Some(group) => self.tests.push(Test::Not(group)),
@@ -111,7 +165,7 @@ impl<'s> Group<'s> {
     }
 
     fn add_any(&mut self, criteria: &'s [Criterion], numbers: &Numbers) -> Option<()> {
-        let possible = |criterion| Group::new(self.types, [criterion], numbers);
+        let possible = |criterion| self.one(criterion, numbers);
         let mut arms: Vec<Group<'s>> = criteria.iter().filter_map(possible).collect();
         if arms.iter().any(Group::is_everything) {
             return Some(());
@@ -131,14 +185,37 @@ impl<'s> Group<'s> {
         Some(())
     }
 
+    /// A group of the same types with one criterion.
+    fn one(&self, criterion: &'s Criterion, numbers: &Numbers) -> Option<Group<'s>> {
+        let mut group = Group {
+            sets: Vec::new(),
+            ..self.only(Set::Any(Vec::new()))
+        };
+        group.add(criterion, numbers)?;
+        Some(group)
+    }
+
     /// A group of the same types that nothing but `set` restricts.
     fn only(&self, set: Set<'s>) -> Group<'s> {
         Group {
+            home: self.home,
             types: self.types,
             sets: vec![set],
             columns: Vec::new(),
             tests: Vec::new(),
         }
+    }
+
+    /// Resources of several groups, of whatever types these are.
+    pub(super) fn of(sets: Vec<Set<'s>>) -> Group<'s> {
+        let any = |set| Group {
+            home: Home::Alone,
+            types: None,
+            sets: vec![set],
+            columns: Vec::new(),
+            tests: Vec::new(),
+        };
+        any(Set::Any(sets.into_iter().map(any).collect()))
     }
 
     /// Whether nothing is asked but the type.
@@ -155,7 +232,7 @@ impl<'s> Group<'s> {
     /// Whether an index has all that belong to the group in order of rid.
     pub(super) fn is_ordered(&self) -> bool {
         let ordered = match &self.sets[..] {
-            [] => matches!(self.types, Types::One(_)),
+            [] => self.home == Home::Alone && matches!(self.types, Some(Types::One(_))),
             [Set::Rows(condition)] => condition.is_ordered(),
             _ => false,
         };
@@ -183,7 +260,8 @@ impl<'s> Group<'s> {
             sql.push(") ").alias(*table);
         }
         if let Some(resource) = resource {
-            sql.push(if tables.is_empty() { "resource " } else { ", resource " })
+            sql.push(if tables.is_empty() { "" } else { ", " })
+                .push(self.home.table())
                 .alias(resource);
         }
         sql.push(" WHERE true");
@@ -214,33 +292,45 @@ impl<'s> Group<'s> {
 
     /// ` AND …`: that a resource is of the types, and there.
     pub(super) fn write_live(&self, sql: &mut Sql, resource: Alias) {
-        sql.push(" AND ");
-        write_type(sql, resource, self.types);
-        sql.push(" AND NOT ").column(resource, ".deleted");
+        if let Some(types) = self.types {
+            write_type(sql.push(" AND "), resource, types);
+        }
+        // What is contained is there as long as its container is.
+        if self.home == Home::Alone {
+            sql.push(" AND NOT ").column(resource, ".deleted");
+        }
     }
 
     /// ` AND …` for all that is asked of the resource itself.
     pub(super) fn write_columns(&self, sql: &mut Sql, resource: Alias) {
         for criterion in &self.columns {
-            sql.push(" AND ");
             match criterion {
                 Criterion::Ids { ids, negated } => {
-                    write_type(sql, resource, self.types);
-                    sql.push(" AND ");
-                    sql.column(resource, if *negated { ".id <> ALL(" } else { ".id = ANY(" })
+                    if let Some(types) = self.types {
+                        write_type(sql.push(" AND "), resource, types);
+                    }
+                    let column = match self.home {
+                        Home::Alone => ".id",
+                        Home::Contained => ".local_id",
+                    };
+                    sql.push(" AND ")
+                        .column(resource, column)
+                        .push(if *negated { " <> ALL(" } else { " = ANY(" })
                         .bind(ids.clone())
                         .push(")");
                 }
-                Criterion::LastUpdated(dates) => {
-                    // Lets the index on (type, last_updated) be used: it leaves placeholders out.
-                    sql.column(resource, ".version > 0 AND (");
-                    for (n, m) in dates.iter().enumerate() {
-                        sql.push(if n == 0 { "" } else { " OR " });
-                        write_updated(sql, resource, *m);
-                    }
+                Criterion::LastUpdated(dates) if self.home == Home::Contained => {
+                    let container = sql.new_alias();
+                    sql.push(" AND EXISTS (SELECT FROM resource ")
+                        .alias(container)
+                        .push(" WHERE ")
+                        .column(container, ".rid = ")
+                        .column(resource, ".container");
+                    write_any_updated(sql, container, dates);
                     sql.push(")");
                 }
-                _ => _ = sql.push("true"),
+                Criterion::LastUpdated(dates) => write_any_updated(sql, resource, dates),
+                _ => {}
             }
         }
     }
@@ -268,7 +358,8 @@ impl<'s> Group<'s> {
         }
         if !self.columns.is_empty() {
             let resource = sql.new_alias();
-            sql.push(" AND EXISTS (SELECT FROM resource ")
+            sql.push(" AND EXISTS (SELECT FROM ")
+                .push(self.home.table())
                 .alias(resource)
                 .push(" WHERE ")
                 .column(resource, ".rid = ")
@@ -281,6 +372,27 @@ impl<'s> Group<'s> {
     }
 }
 
+/// ` AND …` for `_lastUpdated`.
+fn write_any_updated(sql: &mut Sql, resource: Alias, dates: &[date::Match]) {
+    // Lets the index on (type, last_updated) be used: it leaves placeholders out.
+    sql.push(" AND ").column(resource, ".version > 0 AND (");
+    for (n, m) in dates.iter().enumerate() {
+        sql.push(if n == 0 { "" } else { " OR " });
+        write_updated(sql, resource, *m);
+    }
+    sql.push(")");
+}
+
+/// `IN (…)` of all that belong to one of the groups.
+fn write_in(sql: &mut Sql, groups: &[Group<'_>]) {
+    sql.push(" IN (");
+    for (n, group) in groups.iter().enumerate() {
+        sql.push(if n == 0 { "" } else { " UNION ALL " });
+        group.write_set(sql, false, None, None);
+    }
+    sql.push(")");
+}
+
 /// Whether the resource of `outer` belongs to one of the groups.
 fn write_any(sql: &mut Sql, arms: &[Group<'_>], outer: Alias) {
     for (n, arm) in arms.iter().enumerate() {
@@ -291,15 +403,27 @@ fn write_any(sql: &mut Sql, arms: &[Group<'_>], outer: Alias) {
 }
 
 impl Set<'_> {
-    /// Whether all in it is there and of the types searched. What a reference leads to may be of another type, or absent.
+    /// Whether all in it is there and of the types searched. What a reference leads to may be of another type, or absent;
+    /// words are collected of all types, and kept for a moment when their resource is deleted.
     fn implies_type(&self) -> bool {
-        !matches!(self, Set::Has { .. })
+        !matches!(self, Set::Has { .. } | Set::Text(_))
     }
 
     /// `SELECT rid …`, below `after` if given; a resource may come several times.
     pub(super) fn write(&self, sql: &mut Sql, after: Option<i64>, scans: Scans) {
-        let (params, group, from, to) = match self {
+        let (params, groups, from, to) = match self {
             Set::Rows(condition) => return condition.write_rids(sql, after, scans),
+            Set::Text(query) => {
+                let words = sql.new_alias();
+                sql.push("SELECT ")
+                    .column(words, ".rid FROM resource_text ")
+                    .alias(words);
+                write_found(sql.push(" WHERE "), words, query);
+                if let Some(after) = after {
+                    sql.push(" AND ").column(words, ".rid < ").bind(after);
+                }
+                return;
+            }
             Set::Any(arms) => {
                 for (n, arm) in arms.iter().enumerate() {
                     sql.push(if n == 0 { "" } else { " UNION ALL " });
@@ -307,8 +431,27 @@ impl Set<'_> {
                 }
                 return;
             }
-            Set::Chain { params, target } => (params, target, ".rid", ".target"),
-            Set::Has { params, source } => (params, source, ".target", ".rid"),
+            Set::Group(group) => {
+                group.write_set(sql, false, after, None);
+                return;
+            }
+            Set::Containers(group) => {
+                let contained = sql.new_alias();
+                sql.push("SELECT ")
+                    .column(contained, ".container AS rid FROM contained ")
+                    .alias(contained)
+                    .push(" WHERE true");
+                if let Some(types) = group.types {
+                    write_type(sql.push(" AND "), contained, types);
+                }
+                if let Some(after) = after {
+                    sql.push(" AND ").column(contained, ".container < ").bind(after);
+                }
+                write_in(sql.push(" AND ").column(contained, ".rid"), std::slice::from_ref(group));
+                return;
+            }
+            Set::Chain { params, targets } => (&params[..], &targets[..], ".rid", ".target"),
+            Set::Has { params, source } => (*params, std::slice::from_ref(source), ".target", ".rid"),
         };
         let reference = sql.new_alias();
         sql.push("SELECT ")
@@ -322,18 +465,33 @@ impl Set<'_> {
         if let Some(after) = after {
             sql.push(" AND ").column(reference, from).push(" < ").bind(after);
         }
-        sql.push(" AND ").column(reference, to).push(" IN (");
-        group.write_set(sql, false, None, None);
-        sql.push(")");
+        write_in(sql.push(" AND ").column(reference, to), groups);
     }
 
     /// Whether the resource of `outer` is in the set.
     fn write_test(&self, sql: &mut Sql, outer: Alias) {
-        let (params, group, from, to) = match self {
+        let (params, groups, from, to) = match self {
             Set::Rows(condition) => return condition.write_presence(sql, outer),
+            Set::Text(query) => {
+                let words = sql.new_alias();
+                sql.push("EXISTS (SELECT FROM resource_text ")
+                    .alias(words)
+                    .push(" WHERE ")
+                    .column(words, ".rid = ")
+                    .column(outer, ".rid");
+                write_found(sql.push(" AND "), words, query);
+                sql.push(")");
+                return;
+            }
             Set::Any(arms) => return write_any(sql, arms, outer),
-            Set::Chain { params, target } => (params, target, ".rid", ".target"),
-            Set::Has { params, source } => (params, source, ".target", ".rid"),
+            Set::Group(_) | Set::Containers(_) => {
+                sql.column(outer, ".rid IN (");
+                self.write(sql, None, Scans::Merged);
+                sql.push(")");
+                return;
+            }
+            Set::Chain { params, targets } => (&params[..], &targets[..], ".rid", ".target"),
+            Set::Has { params, source } => (*params, std::slice::from_ref(source), ".target", ".rid"),
         };
         let reference = sql.new_alias();
         sql.push("EXISTS (SELECT FROM idx_reference ")
@@ -344,8 +502,14 @@ impl Set<'_> {
             .column(reference, from)
             .push(" = ")
             .column(outer, ".rid");
-        sql.push(" AND ").column(reference, to).push(" IN (");
-        group.write_set(sql, false, None, None);
-        sql.push("))");
+        write_in(sql.push(" AND ").column(reference, to), groups);
+        sql.push(")");
     }
+}
+
+/// Whether the words of `table` are what is searched for.
+pub(super) fn write_found(sql: &mut Sql, table: Alias, query: &text::Query) {
+    sql.column(table, ".words @@ ")
+        .bind(query.tsquery.clone())
+        .push("::text::tsquery");
 }

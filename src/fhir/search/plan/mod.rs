@@ -17,14 +17,15 @@ mod group;
 mod includes;
 mod sorted;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::PgConnection;
 
 pub(super) use self::includes::{MAX_INCLUDED, included};
 
-use self::group::Group;
-use super::criterion::{Matches, Search, SortBy, Total};
+use self::group::{Group, Home, Set};
+use super::contained::{Answer, Contained, PLACED_COLUMNS};
+use super::criterion::{Criterion, Matches, Search, SortBy, Total, Types};
 use super::registry::Family;
 use super::sql::Sql;
 use super::types::{quantity, reference, token};
@@ -36,6 +37,8 @@ use crate::fhir::store::{COLUMNS, Store};
 pub(super) struct Numbers {
     systems: HashMap<String, i32>,
     rids: HashMap<(String, String), i64>,
+    /// The types, among those that chains lead to, of which some resource is contained in another.
+    contained: HashSet<i16>,
 }
 
 impl Numbers {
@@ -48,8 +51,14 @@ impl Numbers {
     ) -> Result<Numbers, FhirError> {
         let mut systems: Vec<&str> = Vec::new();
         let mut targets: Vec<(&str, &str)> = Vec::new();
+        let mut led_to = HashSet::new();
         for search in searches {
             for criterion in &search.criteria {
+                criterion.visit(&mut |criterion| {
+                    if let Criterion::Chain { target, .. } = criterion {
+                        led_to.extend(target.ids());
+                    }
+                });
                 criterion.visit_matches(&mut |matches| names_in(matches, &mut systems, &mut targets));
             }
             let by_quantity = |by: &SortBy| {
@@ -67,8 +76,29 @@ impl Numbers {
         }
         let systems = store.find_systems(connection, &systems, remember).await?;
         let rids = store.find_targets(connection, &targets, remember).await?;
-        Ok(Numbers { systems, rids })
+        let contained = contained_among(connection, led_to).await?;
+        Ok(Numbers {
+            systems,
+            rids,
+            contained,
+        })
     }
+
+    /// Whether a resource of any of these types is contained in another.
+    fn has_contained(&self, types: &Types) -> bool {
+        types.as_slice().iter().any(|ty| self.contained.contains(&ty.id))
+    }
+}
+
+async fn contained_among(connection: &mut PgConnection, types: HashSet<i16>) -> Result<HashSet<i16>, FhirError> {
+    const SQL: &str = "SELECT type FROM unnest($1::smallint[]) AS wanted (type) \
+         WHERE EXISTS (SELECT FROM contained c WHERE c.type = wanted.type)";
+    if types.is_empty() {
+        return Ok(types);
+    }
+    let types: Vec<i16> = types.into_iter().collect();
+    let found = sqlx::query_scalar(SQL).bind(types).fetch_all(connection).await?;
+    Ok(found.into_iter().collect())
 }
 
 /// Collects the systems and resources that `matches` name.
@@ -89,6 +119,14 @@ fn names_in<'m>(matches: &'m Matches, systems: &mut Vec<&'m str>, targets: &mut 
     }
 }
 
+/// What is answered for the contained resources of `group`.
+fn answered(group: Group<'_>, answer: Answer) -> Set<'_> {
+    match answer {
+        Answer::Container => Set::Containers(Box::new(group)),
+        Answer::Itself => Set::Group(Box::new(group)),
+    }
+}
+
 /// A search, ready to be written as statements.
 pub(super) struct Plan<'s> {
     search: &'s Search,
@@ -99,7 +137,19 @@ pub(super) struct Plan<'s> {
 impl<'s> Plan<'s> {
     /// `None` when nothing can match: a criterion names only what was never stored.
     pub(super) fn new(search: &'s Search, numbers: &'s Numbers) -> Option<Plan<'s>> {
-        let group = Group::new(&search.types, &search.criteria, numbers)?;
+        let group = |home| Group::new(home, &search.types, &search.criteria, numbers);
+        let group = match search.contained {
+            Contained::Ignored => group(Home::Alone)?,
+            Contained::Only(answer) => Group::of(vec![answered(group(Home::Contained)?, answer)]),
+            Contained::Too(answer) => {
+                let alone = group(Home::Alone).map(|group| Set::Group(Box::new(group)));
+                let contained = group(Home::Contained).map(|group| answered(group, answer));
+                match alone.into_iter().chain(contained).collect::<Vec<_>>() {
+                    sets if sets.is_empty() => return None,
+                    sets => Group::of(sets),
+                }
+            }
+        };
         Some(Plan { search, numbers, group })
     }
 
@@ -109,13 +159,33 @@ impl<'s> Plan<'s> {
         self.group.is_ordered() && self.search.sort.is_empty() && self.search.total != Total::Estimate
     }
 
-    /// A page of matches, newest first.
+    /// A page of matches, newest first. Where contained resources themselves may be among them, type and id of what
+    /// contains each follow its columns.
     pub(super) fn newest_first(&self, after: Option<i64>, limit: i64) -> Sql {
+        let contains = self.search.contained.answers_contained();
         let mut sql = Sql::default();
-        sql.push("SELECT ").push(COLUMNS).push(" FROM (");
+        sql.push("SELECT ")
+            .push(if contains { PLACED_COLUMNS } else { COLUMNS })
+            .push(" FROM (");
         let rid = self.group.write_set(&mut sql, true, after, Some(limit));
         sql.push(" ORDER BY ").column(rid, ".rid DESC LIMIT ").bind(limit);
-        sql.push(") m JOIN resource r ON r.rid = m.rid ORDER BY r.rid DESC");
+        sql.push(if contains {
+            ") m LEFT JOIN contained c ON c.rid = m.rid JOIN resource r ON r.rid = coalesce(c.container, m.rid) \
+             ORDER BY m.rid DESC"
+        } else {
+            ") m JOIN resource r ON r.rid = m.rid ORDER BY r.rid DESC"
+        });
+        sql
+    }
+
+    /// The scores of these matches, as text: rid, score.
+    pub(super) fn scores(&self, rids: Vec<i64>) -> Sql {
+        let mut sql = Sql::default();
+        let words = sql.new_alias();
+        sql.push("SELECT ").column(words, ".rid, ");
+        sorted::write_score(&mut sql, words, &self.search.texts());
+        sql.push("::text FROM resource_text ").alias(words);
+        sql.push(" WHERE ").column(words, ".rid = ANY(").bind(rids).push(")");
         sql
     }
 

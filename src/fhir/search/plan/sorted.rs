@@ -6,6 +6,7 @@ use crate::fhir::search::criterion::{SortBy, SortKey};
 use crate::fhir::search::cursor::{Cursor, cast};
 use crate::fhir::search::registry::Family;
 use crate::fhir::search::sql::{Alias, Sql};
+use crate::fhir::search::text;
 use crate::fhir::search::types::quantity;
 use crate::fhir::store::COLUMNS;
 
@@ -54,6 +55,12 @@ impl Plan<'_> {
                     column: ".value",
                     key,
                     nullable: true,
+                },
+                SortBy::Score => Value {
+                    table: sql.new_alias(),
+                    column: ".value",
+                    key,
+                    nullable: false,
                 },
             });
         }
@@ -130,11 +137,21 @@ impl Plan<'_> {
             }
         }
         for value in values.iter().filter(|value| value.table != driver) {
-            let SortBy::Parameter { params, family } = &value.key.by else {
-                continue;
-            };
-            let family = *family;
             let inner = sql.new_alias();
+            let (params, family) = match &value.key.by {
+                SortBy::Parameter { params, family } => (params, *family),
+                SortBy::Score => {
+                    write_score(sql.push(" CROSS JOIN LATERAL (SELECT "), inner, &self.search.texts());
+                    sql.push(" AS value FROM resource_text ")
+                        .alias(inner)
+                        .push(" WHERE ")
+                        .column(inner, ".rid = ")
+                        .column(driver, ".rid) ")
+                        .alias(value.table);
+                    continue;
+                }
+                SortBy::Id | SortBy::LastUpdated => continue,
+            };
             sql.push(" CROSS JOIN LATERAL (SELECT ")
                 .push(if value.key.descending { "max(" } else { "min(" });
             sql.column(inner, value_column(family))
@@ -205,6 +222,22 @@ impl Plan<'_> {
         }
     }
 }
+/// How well the words of `table` match, from 0 to 1: the mean over what is searched for. Six digits are what the rank has,
+/// and the same in a cursor as in the database.
+pub(super) fn write_score(sql: &mut Sql, table: Alias, texts: &[&text::Query]) {
+    sql.push("round(((");
+    for (n, query) in texts.iter().enumerate() {
+        sql.push(if n == 0 { "ts_rank(" } else { " + ts_rank(" });
+        sql.push(query.scope.weights()).push(", ");
+        sql.column(table, ".words, ").bind(query.tsquery.clone());
+        // 32: as a part of one.
+        sql.push("::text::tsquery, 32)");
+    }
+    sql.push(") / ")
+        .bind(i32::try_from(texts.len()).unwrap_or(1))
+        .push("::int)::numeric, 6)");
+}
+
 /// What a statement orders by.
 struct Value<'k> {
     table: Alias,

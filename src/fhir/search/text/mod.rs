@@ -1,15 +1,19 @@
 //! Full text: `_text` and `_content` (<https://hl7.org/fhir/R4/search.html#text>).
 //!
 //! Collecting the words of a resource costs more than all its other index rows, and hardly any search needs them. So a
-//! commit only notes that a resource was written (`text_pending`), and a job collects the words.
+//! commit only notes that a resource was written (`text_pending`). The words are collected by a job, or by a search for
+//! text that comes before it ([`catch_up`]): a resource is found as soon as it was written, and who does not search for
+//! text does not wait for it.
 
+mod query;
 mod words;
 
 use futures::TryStreamExt;
 use serde_json::Value;
 use sqlx::Connection;
 
-use crate::fhir::error::FhirError;
+pub use self::query::{Query, Scope, parse};
+use crate::fhir::error::{FhirError, Issue, IssueType};
 use crate::fhir::server::FhirServer;
 use crate::fhir::store::Store;
 use crate::jobs::JobError;
@@ -21,11 +25,36 @@ pub const SCHEDULE: &str = "*/10 * * * * *";
 /// Resources whose words are collected in one transaction.
 const BATCH: i64 = 500;
 
+/// How many batches a search collects before it answers without the rest.
+const BATCHES_PER_SEARCH: usize = 4;
+
 /// One collects at a time: others would wait for the same rows, or answer without what the first one has taken.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('search.text'), 0)";
 
 /// Longer JSON than this, in bytes, is read on a thread of its own.
 const LONG: usize = 200_000;
+
+/// Collects the words of what was written lately. Answers a warning if that is too much for one search.
+///
+/// # Errors
+/// 503 when the database cannot answer.
+pub(super) async fn catch_up(store: &Store) -> Result<Option<Issue>, FhirError> {
+    for _ in 0..BATCHES_PER_SEARCH {
+        if !collect(store).await? {
+            return Ok(None);
+        }
+    }
+    let mut lease = store.fixed().await?;
+    let left: i64 = sqlx::query_scalar("SELECT count(DISTINCT rid) FROM text_pending")
+        .fetch_one(&mut *lease)
+        .await?;
+    lease.release();
+    let text = format!(
+        "The words of {left} resources that were written lately are still being collected; _text and _content do not find \
+         them yet."
+    );
+    Ok((left > 0).then(|| Issue::warning(IssueType::Incomplete, text)))
+}
 
 /// The handler of [`JOB`].
 ///

@@ -73,6 +73,8 @@ fn settings(config: &Config) -> FhirSettings {
         max_body_bytes: config.http.max_body_bytes,
         default_count: config.search.default_count,
         max_count: config.search.max_count,
+        max_counted: config.search.max_counted,
+        search_timeout: Duration::from_secs(config.search.timeout_seconds),
         cors_origins: config.http.cors_origins.clone(),
         body_timeout: Duration::from_secs(config.http.body_timeout_seconds),
         full_text: config.search.full_text,

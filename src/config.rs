@@ -86,6 +86,10 @@ pub struct SearchConfig {
     pub default_count: u32,
     /// Resources per page at most, whatever the client says.
     pub max_count: u32,
+    /// Matches that are counted for an accurate total at most; beyond, the client is told to ask for an estimate.
+    pub max_counted: u32,
+    /// How long each statement of a search may take before it is given up.
+    pub timeout_seconds: u64,
     /// Whether `_text` and `_content` can be searched. It costs disk space, and some work after each write.
     pub full_text: bool,
 }
@@ -157,6 +161,8 @@ impl Default for SearchConfig {
         Self {
             default_count: 20,
             max_count: 1000,
+            max_counted: 1_000_000,
+            timeout_seconds: 10,
             full_text: true,
         }
     }
@@ -328,6 +334,9 @@ impl Config {
         }
         if self.search.default_count > self.search.max_count {
             bail!("search.default_count is greater than search.max_count");
+        }
+        if self.search.timeout_seconds == 0 {
+            bail!("search.timeout_seconds must be at least 1");
         }
         if self.database.write_connections == 0 || self.database.read_connections == 0 {
             bail!("database.write_connections and database.read_connections must be at least 1");

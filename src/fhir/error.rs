@@ -7,7 +7,6 @@
 //! | [`FhirError::malformed`] | 400 | `structure` |
 //! | [`FhirError::bad_value`] | 400 | `value` |
 //! | [`FhirError::not_supported`] | 400 | `not-supported` |
-//! | [`FhirError::too_costly`] | 400 | `too-costly` |
 //! | [`FhirError::forbidden`] | 403 | `forbidden` |
 //! | [`FhirError::not_found`], [`FhirError::unknown_type`], [`FhirError::no_such_address`] | 404 | `not-found` |
 //! | [`FhirError::method_not_allowed`] | 405 | `not-supported` |
@@ -20,6 +19,7 @@
 //! | [`FhirError::too_large`] | 413 | `too-long` |
 //! | [`FhirError::unsupported_media_type`] | 415 | `not-supported` |
 //! | [`FhirError::unprocessable`] | 422 | `processing` |
+//! | [`FhirError::too_costly`] | 422 | `too-costly` |
 //! | [`FhirError::internal`] | 500 | `exception` |
 //! | [`FhirError::unavailable`] | 503 | `transient` |
 //!
@@ -279,11 +279,6 @@ impl FhirError {
         )
     }
 
-    /// 400: allowed in principle, but more than the server is willing to work for one request.
-    pub fn too_costly(diagnostics: impl Into<String>) -> FhirError {
-        FhirError::new(StatusCode::BAD_REQUEST, Issue::error(IssueType::TooCostly, diagnostics))
-    }
-
     /// 403: the caller may not do this.
     pub fn forbidden(diagnostics: impl Into<String>) -> FhirError {
         FhirError::new(StatusCode::FORBIDDEN, Issue::error(IssueType::Forbidden, diagnostics))
@@ -388,6 +383,15 @@ impl FhirError {
         FhirError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             Issue::error(IssueType::Processing, diagnostics),
+        )
+    }
+
+    /// 422: allowed in principle, but more than the server is willing to work for one request. The text says what to ask
+    /// instead.
+    pub fn too_costly(diagnostics: impl Into<String>) -> FhirError {
+        FhirError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Issue::error(IssueType::TooCostly, diagnostics),
         )
     }
 
@@ -504,7 +508,8 @@ fn from_sqlstate(state: &str) -> FhirError {
             StatusCode::SERVICE_UNAVAILABLE,
             Issue::error(
                 IssueType::TooCostly,
-                "The request took more time than the server allows. Narrow it down.",
+                "The request took more time than the server allows. Add criteria that few resources meet, or ask for less: \
+                 no _total=accurate, fewer keys in _sort, fewer includes.",
             ),
         ),
         "25006" => FhirError::unavailable("The server takes no changes for the moment: its database is read-only."),

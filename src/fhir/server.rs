@@ -41,6 +41,10 @@ pub struct FhirSettings {
     pub default_count: u32,
     /// Entries on a page at most.
     pub max_count: u32,
+    /// Up to this many matches an accurate total is counted; beyond, it is refused.
+    pub max_counted: u32,
+    /// How long one statement of a search, a history or another reading operation may take.
+    pub search_timeout: Duration,
     /// Origins whose scripts may call the server; empty: none, `*`: any.
     pub cors_origins: Vec<String>,
     /// How long a client may take to send its body.
@@ -62,7 +66,7 @@ impl FhirServer {
         ids: IdGenerator,
     ) -> Result<FhirServer, FhirError> {
         let definitions = Definitions::r4();
-        let store = Store::open(database, definitions).await?;
+        let store = Store::open(database, definitions, settings.search_timeout).await?;
         text::prepare(&store, settings.full_text).await?;
         let search = SearchRegistry::load(&store, definitions, &settings.base_url).await?;
         let validator = Validator::new(definitions);

@@ -30,6 +30,8 @@ pub async fn bench_with(hooks: Hooks) -> Bench {
         max_body_bytes: 1 << 20,
         default_count: 20,
         max_count: 1000,
+        max_counted: 1_000_000,
+        search_timeout: Duration::from_secs(30),
         cors_origins: Vec::new(),
         body_timeout: Duration::from_secs(30),
         full_text: true,

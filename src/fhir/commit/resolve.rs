@@ -190,12 +190,13 @@ pub async fn matches_all(
     caller: &Caller,
     criteria: &[(String, String)],
 ) -> Result<Vec<Vec<String>>, (Option<usize>, FhirError)> {
-    // The connection keeps one plan per statement, which suits writes; a search wants one for its values.
-    plan_for_values(transaction, true)
+    // The connection keeps one plan per statement, which suits writes; a search wants one for its values. It holds locks
+    // meanwhile, so it has no more time than any other search.
+    plan_for_values(server, transaction, true)
         .await
         .map_err(|error| (None, error))?;
     let found = search::matches_all(transaction, server, caller, criteria).await?;
-    plan_for_values(transaction, false)
+    plan_for_values(server, transaction, false)
         .await
         .map_err(|error| (None, error))?;
     Ok(found
@@ -204,12 +205,15 @@ pub async fn matches_all(
         .collect())
 }
 
-async fn plan_for_values(transaction: &mut PgConnection, yes: bool) -> Result<(), FhirError> {
+async fn plan_for_values(server: &FhirServer, transaction: &mut PgConnection, yes: bool) -> Result<(), FhirError> {
     let sql = match yes {
-        true => "SET LOCAL plan_cache_mode = force_custom_plan",
-        false => "SET LOCAL plan_cache_mode = force_generic_plan",
+        true => {
+            let timeout = server.settings.search_timeout.as_millis();
+            format!("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL statement_timeout = {timeout}")
+        }
+        false => "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL statement_timeout = 0".to_owned(),
     };
-    sqlx::raw_sql(sql).execute(transaction).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(transaction).await?;
     Ok(())
 }
 

@@ -19,6 +19,8 @@ pub struct Search {
     /// Matches on a page; 0 asks for the total alone.
     pub count: u32,
     pub total: Total,
+    /// Whether the answer tells how it was found.
+    pub explain: bool,
     pub(super) cursor: Option<Cursor>,
     pub(super) contained: Contained,
     /// What was ignored, for the client.
@@ -330,6 +332,17 @@ pub(super) struct Include {
     pub params: Vec<i16>,
     /// From the target to those that refer to it (`_revinclude`).
     pub reverse: bool,
-    /// Include only resources of this type.
+    /// From what was included, too (`:iterate`).
+    pub iterates: bool,
+    /// Only to resources of this type; with `reverse`, only from them.
     pub target: Option<i16>,
+    pub canonical: Option<Canonical>,
+}
+
+/// How references by canonical URL are followed (<https://hl7.org/fhir/R4/references.html#canonical>): the `url` and
+/// `version` parameters of the types that they can lead to.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Canonical {
+    pub urls: Vec<i16>,
+    pub versions: Vec<i16>,
 }

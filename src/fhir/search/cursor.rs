@@ -102,9 +102,18 @@ fn digest(search: &Search, values: &[Option<String>], rid: i64) -> [u8; DIGEST] 
 
 /// What may change from page to page without changing what is found.
 fn is_presentation(name: &str) -> bool {
+    let code = name.split(':').next().unwrap_or_default();
     matches!(
-        name,
-        "_count" | "_total" | "_summary" | "_elements" | "_format" | "_pretty" | "_include" | "_revinclude"
+        code,
+        "_count"
+            | "_total"
+            | "_summary"
+            | "_elements"
+            | "_format"
+            | "_pretty"
+            | "_include"
+            | "_revinclude"
+            | "_explain"
     )
 }
 

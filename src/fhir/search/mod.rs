@@ -25,6 +25,7 @@
 pub mod contained;
 mod criterion;
 mod cursor;
+pub mod explain;
 pub mod index;
 mod layout;
 pub mod page;
@@ -41,12 +42,14 @@ use serde_json::Value;
 use sqlx::{PgConnection, Row};
 
 pub use criterion::{ResourceType, Search, Total, Types};
+pub use explain::{Explained, Step};
 pub use page::page_bundle;
 pub use parse::parse;
 pub use registry::{Family, Parameter, SearchRegistry};
 
 use self::contained::Contained;
 use self::cursor::Cursor;
+use self::explain::Statements;
 use self::plan::{MAX_INCLUDED, Numbers, Plan};
 use super::caller::Caller;
 use super::error::{FhirError, Issue, IssueType};
@@ -77,12 +80,14 @@ pub struct SearchPage {
     pub facts: HashMap<i64, MatchFacts>,
     /// What was left out, for the client.
     pub warnings: Vec<Issue>,
+    /// How each statement was run, where that was asked for.
+    pub explained: Option<Vec<Explained>>,
 }
 
 /// Runs a search for a caller.
 ///
 /// # Errors
-/// 503 when the database cannot answer.
+/// 422 for a total of more resources than may be counted, 503 when the database cannot answer or takes too long.
 pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<SearchPage, FhirError> {
     let behind = match search.looks_for_text() {
         true => text::catch_up(&server.store).await?,
@@ -94,6 +99,7 @@ pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<
         lease.release();
         return Ok(SearchPage {
             total: Some(0),
+            explained: search.explain.then(Vec::new),
             ..SearchPage::default()
         });
     };
@@ -101,25 +107,31 @@ pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<
         lease.release();
         lease = server.store.planned().await?;
     }
-    let mut page = run(&server.store, &mut lease, search, &plan).await?;
-    lease.release();
+    let page = run(server, &mut lease, search, &plan).await;
+    // What asked for too much is no fault of the connection.
+    if page.as_ref().err().is_none_or(|error| !error.status.is_server_error()) {
+        lease.release();
+    }
+    let mut page = page?;
     page.warnings.extend(behind);
     Ok(page)
 }
 
 async fn run(
-    store: &Store,
+    server: &FhirServer,
     connection: &mut PgConnection,
     search: &Search,
     plan: &Plan<'_>,
 ) -> Result<SearchPage, FhirError> {
+    let store = &server.store;
+    let mut statements = Statements::new(connection, search.explain);
     let mut page = SearchPage::default();
     if search.count > 0 {
-        (page.matches, page.next) = matches_of(store, connection, search, plan, &mut page.facts).await?;
+        (page.matches, page.next) = matches_of(store, &mut statements, search, plan, &mut page.facts).await?;
     }
     if !search.texts().is_empty() && !page.matches.is_empty() {
-        let rids = page.matches.iter().map(|resource| resource.rid).collect();
-        let rows = plan.scores(rids).query()?.fetch_all(&mut *connection).await?;
+        let rids: Vec<i64> = page.matches.iter().map(|resource| resource.rid).collect();
+        let rows = statements.fetch("scores", || plan.scores(rids.clone())).await?;
         for row in &rows {
             page.facts.entry(row.try_get(0)?).or_default().score = row.try_get(1)?;
         }
@@ -127,16 +139,15 @@ async fn run(
     let whole = search.count > 0 && search.cursor.is_none() && page.next.is_none();
     page.total = match search.total {
         _ if whole => u64::try_from(page.matches.len()).ok(),
-        _ if search.count == 0 => Some(count(connection, plan, None).await?),
-        Total::Accurate => Some(count(connection, plan, None).await?),
-        Total::Estimate => Some(estimate(connection, plan).await?),
+        Total::Estimate => Some(estimate(&mut statements, plan).await?),
+        _ if search.count == 0 => Some(accurate(server, &mut statements, plan).await?),
+        Total::Accurate => Some(accurate(server, &mut statements, plan).await?),
         Total::None => None,
     };
     if !search.includes.is_empty() && !page.matches.is_empty() {
         let rids: Vec<i64> = page.matches.iter().map(|resource| resource.rid).collect();
-        let rows = plan::included(&search.includes, &rids)
-            .query()?
-            .fetch_all(connection)
+        let rows = statements
+            .fetch("included", || plan::included(&search.includes, &rids))
             .await?;
         page.included = rows
             .iter()
@@ -145,17 +156,21 @@ async fn run(
         let most = usize::try_from(MAX_INCLUDED).unwrap_or(usize::MAX);
         if page.included.len() > most {
             page.included.truncate(most);
-            let text = format!("This page refers to more than {most} further resources; {most} are included.");
+            let text = format!(
+                "This page leads to more than {most} further resources; {most} are included. A smaller _count leaves room \
+                 for all."
+            );
             page.warnings.push(Issue::warning(IssueType::Incomplete, text));
         }
     }
+    page.explained = statements.finish();
     Ok(page)
 }
 
 /// The matches of one page, and where the next one begins.
 async fn matches_of(
     store: &Store,
-    connection: &mut PgConnection,
+    statements: &mut Statements<'_>,
     search: &Search,
     plan: &Plan<'_>,
     facts: &mut HashMap<i64, MatchFacts>,
@@ -166,10 +181,8 @@ async fn matches_of(
     let after = search.cursor.as_ref();
     let mut found: Vec<(StoredResource, Vec<Option<String>>)> = Vec::new();
     if search.sort.is_empty() {
-        let rows = plan
-            .newest_first(after.map(|cursor| cursor.rid), limit)
-            .query()?
-            .fetch_all(connection)
+        let rows = statements
+            .fetch("matches", || plan.newest_first(after.map(|cursor| cursor.rid), limit))
             .await?;
         for row in &rows {
             let resource = store.resource_of(row)?;
@@ -186,10 +199,8 @@ async fn matches_of(
         let lacking = |cursor: &Cursor| cursor.values.first().is_some_and(Option::is_none);
         let among_lacking = after.is_some_and(lacking);
         if !among_lacking {
-            let rows = plan
-                .sorted(after, false, limit)
-                .query()?
-                .fetch_all(&mut *connection)
+            let rows = statements
+                .fetch("matches in order", || plan.sorted(after, false, limit))
                 .await?;
             for row in &rows {
                 found.push((store.resource_of(row)?, sort_values(row, search.sort.len())?));
@@ -198,7 +209,11 @@ async fn matches_of(
         let missing = limit - i64::try_from(found.len()).unwrap_or(limit);
         if missing > 0 && search.first_key_may_lack() {
             let after = after.filter(|_| among_lacking);
-            let rows = plan.sorted(after, true, missing).query()?.fetch_all(connection).await?;
+            let rows = statements
+                .fetch("matches without a value to sort by", || {
+                    plan.sorted(after, true, missing)
+                })
+                .await?;
             for row in &rows {
                 let mut values = vec![None];
                 values.extend(sort_values(row, search.sort.len() - 1)?);
@@ -223,17 +238,32 @@ fn sort_values(row: &sqlx::postgres::PgRow, count: usize) -> Result<Vec<Option<S
         .collect::<Result<_, _>>()?)
 }
 
-async fn count(connection: &mut PgConnection, plan: &Plan<'_>, limit: Option<i64>) -> Result<u64, FhirError> {
-    let row = plan.count(limit).query()?.fetch_one(connection).await?;
+async fn count(statements: &mut Statements<'_>, plan: &Plan<'_>, limit: i64) -> Result<u64, FhirError> {
+    let rows = statements.fetch("total", || plan.count(limit)).await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
 }
 
-async fn estimate(connection: &mut PgConnection, plan: &Plan<'_>) -> Result<u64, FhirError> {
-    let exact = count(connection, plan, Some(EXACT_ESTIMATE + 1)).await?;
+/// How many match, as far as the server is willing to count.
+async fn accurate(server: &FhirServer, statements: &mut Statements<'_>, plan: &Plan<'_>) -> Result<u64, FhirError> {
+    let most = server.settings.max_counted;
+    let exact = count(statements, plan, i64::from(most) + 1).await?;
+    if exact > u64::from(most) {
+        return Err(FhirError::too_costly(format!(
+            "More than {most} resources match, which is as far as this server counts. Ask for _total=estimate, or add \
+             criteria."
+        )));
+    }
+    Ok(exact)
+}
+
+async fn estimate(statements: &mut Statements<'_>, plan: &Plan<'_>) -> Result<u64, FhirError> {
+    let exact = count(statements, plan, EXACT_ESTIMATE + 1).await?;
     if exact <= EXACT_ESTIMATE.unsigned_abs() {
         return Ok(exact);
     }
-    let row = plan.estimate().query()?.fetch_one(connection).await?;
+    // Which is an explanation itself, and has none.
+    let row = plan.estimate().query()?.fetch_one(statements.connection()).await?;
     let explained: Value = row.try_get(0)?;
     let rows = explained
         .pointer("/0/Plan/Plan Rows")

@@ -2,8 +2,9 @@
 
 use super::criterion::Types;
 use super::parse::CURSOR;
-use super::{Cursor, Search, SearchPage};
+use super::{Cursor, Search, SearchPage, explain};
 use crate::fhir::error::FhirError;
+use crate::fhir::resource;
 use crate::fhir::searchset::{Searchset, link_url};
 use crate::fhir::server::FhirServer;
 use crate::fhir::summary::Projection;
@@ -28,6 +29,9 @@ pub fn page_bundle(
     }
     let issues: Vec<_> = search.warnings.iter().chain(&page.warnings).cloned().collect();
     bundle.outcome(&issues);
+    if let Some(statements) = &page.explained {
+        bundle.outcome_entry(&resource::to_json(&explain::parameters(server, statements)));
+    }
     Ok(bundle.finish())
 }
 

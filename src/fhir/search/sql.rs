@@ -64,6 +64,12 @@ impl Sql {
         self
     }
 
+    /// The statement that runs this one and answers with its plan instead of its rows.
+    pub fn explained(mut self) -> Sql {
+        self.text.insert_str(0, "EXPLAIN (ANALYZE, BUFFERS OFF, FORMAT JSON) ");
+        self
+    }
+
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -8,6 +8,7 @@ mod intern;
 mod time;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use moka::sync::Cache;
 use sqlx::Row;
@@ -43,11 +44,16 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store on a migrated database and interns the resource types.
+    /// Opens the store on a migrated database and interns the resource types. Statements on [`Store::planned`]
+    /// connections are given up after `search_timeout`.
     ///
     /// # Errors
     /// When the database cannot be reached or is not migrated.
-    pub async fn open(database: &Database, definitions: &'static Definitions) -> Result<Store, sqlx::Error> {
+    pub async fn open(
+        database: &Database,
+        definitions: &'static Definitions,
+        search_timeout: Duration,
+    ) -> Result<Store, sqlx::Error> {
         // One plan per statement, made once per connection: a point read or a write has only one good plan. Scans of
         // whole tables are ruled out because such a plan, made while a table is small, would outlive its smallness.
         let fixed = [
@@ -58,7 +64,12 @@ impl Store {
             ("jit", "off"),
         ];
         // Such a search reads an index in its order, until the page is full.
-        let in_order = [("enable_bitmapscan", "off"), ("enable_sort", "off")];
+        let timeout = search_timeout.as_millis().to_string();
+        let in_order = [
+            ("enable_bitmapscan", "off"),
+            ("enable_sort", "off"),
+            ("statement_timeout", timeout.as_str()),
+        ];
         let direct: Vec<_> = fixed.into_iter().chain(in_order).collect();
         // Any other search has as many good plans as it has values.
         // They are answered by one process each: starting others takes longer than a page.
@@ -66,6 +77,7 @@ impl Store {
             ("plan_cache_mode", "force_custom_plan"),
             ("jit", "off"),
             ("max_parallel_workers_per_gather", "0"),
+            ("statement_timeout", timeout.as_str()),
         ];
         let fixed = Connections::new(&database.write, &fixed);
         let direct = Connections::new(&database.read, &direct);
@@ -90,13 +102,20 @@ impl Store {
     }
 
     /// A connection like that for searches with one good plan. Planning anew takes as long as such a search.
+    ///
+    /// # Errors
+    /// As for [`Store::planned`].
     pub async fn direct(&self) -> Result<Lease, FhirError> {
-        Ok(self.direct.lease().await?)
+        self.direct.lease().await.map_err(all_busy)
     }
 
-    /// A connection that plans each statement for its values: other searches, and histories.
+    /// A connection that plans each statement for its values: other searches, and histories. Searches have their own
+    /// connections, so that however many come, they take none from writes and from reads by id.
+    ///
+    /// # Errors
+    /// 503 when all stay busy.
     pub async fn planned(&self) -> Result<Lease, FhirError> {
-        Ok(self.planned.lease().await?)
+        self.planned.lease().await.map_err(all_busy)
     }
 
     /// The interned resource types.
@@ -176,6 +195,16 @@ impl Store {
     /// Fresh rids, on any connection: a sequence knows no transactions.
     pub(super) async fn new_rids(&self, connection: &mut PgConnection, count: usize) -> Result<Vec<i64>, FhirError> {
         Ok(self.rids.take(connection, count).await?)
+    }
+}
+
+/// Why there was no connection for a search.
+fn all_busy(error: sqlx::Error) -> FhirError {
+    match error {
+        sqlx::Error::PoolTimedOut => {
+            FhirError::unavailable("More searches run than the server can take at once. Try again in a moment.")
+        }
+        error => error.into(),
     }
 }
 

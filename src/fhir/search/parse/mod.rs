@@ -65,6 +65,7 @@ pub fn parse(
         includes: Vec::new(),
         count: server.settings.default_count.min(server.settings.max_count),
         total: Total::None,
+        explain: false,
         cursor: None,
         contained: Contained::Ignored,
         warnings: Vec::new(),
@@ -132,6 +133,9 @@ impl Reader<'_> {
     }
 
     fn honour(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
+        let (code, modifier) = name
+            .split_once(':')
+            .map_or((name, None), |(code, modifier)| (code, Some(modifier)));
         match name {
             // Read by the HTTP layer; here only to stay in the links.
             "_elements" | "_format" | "_pretty" => Ok(()),
@@ -146,8 +150,9 @@ impl Reader<'_> {
             "_total" => Ok(self.total(value)?),
             // Both together say what is searched: see `finish`.
             "_contained" | "_containedType" => Ok(()),
-            "_include" => self.include(value, false),
-            "_revinclude" => self.include(value, true),
+            "_explain" => Ok(self.explain(value)?),
+            _ if code == "_include" => self.include(value, false, modifier),
+            _ if code == "_revinclude" => self.include(value, true, modifier),
             "_filter" => {
                 let filter = self.criteria.filter(self.search.types.as_slice(), value)?;
                 self.search.criteria.push(filter);

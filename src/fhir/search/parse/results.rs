@@ -1,5 +1,5 @@
 //! How the results are to be answered: `_count`, `_total` and `_sort`
-//! (<https://hl7.org/fhir/R4/search.html#return>).
+//! (<https://hl7.org/fhir/R4/search.html#return>), and our own `_explain`.
 
 use super::{Reader, Refusal};
 use crate::fhir::error::{FhirError, excerpt};
@@ -33,6 +33,17 @@ impl Reader<'_> {
             "estimate" => Total::Estimate,
             "accurate" => Total::Accurate,
             _ => return Err(FhirError::bad_value("_total is none, estimate or accurate.")),
+        };
+        Ok(())
+    }
+
+    /// How a page was found shows what is stored in which number, so this is for those who run the server. Until there
+    /// are accounts, the only caller is one of them.
+    pub(super) fn explain(&mut self, value: &str) -> Result<(), FhirError> {
+        self.search.explain = match value {
+            "true" => true,
+            "false" => false,
+            _ => return Err(FhirError::bad_value("_explain is true or false.")),
         };
         Ok(())
     }

@@ -198,15 +198,12 @@ impl<'s> Plan<'s> {
             .push(") m JOIN resource r ON r.rid = m.rid)");
     }
 
-    /// How many match, counted up to `limit` if there is one.
-    pub(super) fn count(&self, limit: Option<i64>) -> Sql {
+    /// How many match, counted up to `limit`.
+    pub(super) fn count(&self, limit: i64) -> Sql {
         let mut sql = Sql::default();
         sql.push("SELECT count(*) FROM (");
         self.group.write_set(&mut sql, true, None, None);
-        if let Some(limit) = limit {
-            sql.push(" LIMIT ").bind(limit);
-        }
-        sql.push(") m");
+        sql.push(" LIMIT ").bind(limit).push(") m");
         sql
     }
 

@@ -95,6 +95,7 @@ fn hooks(config: &Config) -> Hooks {
             Box::new(operations::Everything::of_patient()),
             Box::new(operations::Everything::of_encounter()),
             Box::new(operations::Everything::of_practitioner()),
+            Box::new(operations::LastN),
             Box::new(operations::Meta),
             Box::new(operations::MetaAdd),
             Box::new(operations::MetaDelete),

@@ -27,6 +27,7 @@ mod criterion;
 mod cursor;
 pub mod explain;
 pub mod index;
+mod last;
 mod layout;
 pub mod page;
 mod parse;
@@ -43,6 +44,7 @@ use sqlx::{PgConnection, Row};
 
 pub use criterion::{ResourceType, Search, Total, Types};
 pub use explain::{Explained, Step};
+pub use last::{MAX_LAST, last_of_each};
 pub use page::page_bundle;
 pub use parse::parse;
 pub use registry::{Family, Parameter, SearchRegistry};

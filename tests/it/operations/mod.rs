@@ -1,6 +1,7 @@
 //! Operations over HTTP: <https://hl7.org/fhir/R4/operations.html>.
 
 mod everything;
+mod lastn;
 mod meta;
 
 use serde_json::{Value, json};

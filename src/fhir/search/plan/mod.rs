@@ -15,6 +15,7 @@
 mod criteria;
 mod group;
 mod includes;
+mod last;
 mod sorted;
 
 use std::collections::{HashMap, HashSet};
@@ -22,6 +23,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::PgConnection;
 
 pub(super) use self::includes::{MAX_INCLUDED, included};
+pub(super) use self::last::LastParameters;
 
 use self::group::{Group, Home, Set};
 use super::contained::{Answer, Contained, PLACED_COLUMNS};

@@ -12,11 +12,7 @@ use crate::knowledge::generate::{self, Files};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder of HL7's unpacked npm package hl7.fhir.r4.examples@4.0.1
-    #[arg(
-        long,
-        env = "MEDCONSULT_HL7_PACKAGE",
-        default_value = "conformance/hl7/node_modules/hl7.fhir.r4.examples"
-    )]
+    #[arg(long, default_value = "conformance/hl7/node_modules/hl7.fhir.r4.examples")]
     package: PathBuf,
     /// Folder to write to
     #[arg(long, default_value = "fhir-schemas")]

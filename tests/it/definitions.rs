@@ -181,6 +181,7 @@ const FACTS: &[&str] = &[
     "definition",
     "elements",
     "expression",
+    "hierarchy",
     "include",
     "invariants",
     "key",
@@ -201,6 +202,7 @@ const FACTS: &[&str] = &[
     "url",
     "valueSet",
     "valueSets",
+    "version",
 ];
 
 #[test]

@@ -156,8 +156,11 @@ struct RawCodeSystems {
 #[serde(rename_all = "camelCase")]
 struct RawCodeSystem {
     url: String,
+    version: Option<String>,
     case_sensitive: Option<bool>,
     codes: Vec<String>,
+    #[serde(default)]
+    hierarchy: Vec<(String, String)>,
 }
 
 #[derive(Deserialize)]
@@ -440,8 +443,10 @@ fn code_systems(text: &str) -> Result<HashMap<String, CodeSystem>, LoadError> {
             (
                 s.url,
                 CodeSystem {
+                    version: s.version,
                     is_case_sensitive: s.case_sensitive,
                     codes: s.codes,
+                    hierarchy: s.hierarchy,
                 },
             )
         })

@@ -1,4 +1,4 @@
-//! FHIR R4 as data: types with their elements, search parameters, compartments and required code systems.
+//! FHIR R4 as data: types with their elements, search parameters, compartments and code systems.
 //!
 //! Loaded once from `fhir-schemas/`, which `medconsult schemas` generates from HL7's definitions
 //! (<https://hl7.org/fhir/R4/structuredefinition.html>). Everything here is a fact about R4; nothing knows HTTP or SQL.
@@ -149,12 +149,15 @@ pub struct Compartment {
     pub members: HashMap<String, Vec<String>>,
 }
 
-/// A code system that a required binding draws on (<https://hl7.org/fhir/R4/codesystem.html>).
+/// A code system that a binding draws on (<https://hl7.org/fhir/R4/codesystem.html>).
 #[derive(Debug)]
 pub struct CodeSystem {
+    pub version: Option<String>,
     /// `None` when the code system does not say.
     pub is_case_sensitive: Option<bool>,
     pub codes: Vec<String>,
+    /// Pairs of a code and one right below it; empty where the codes are a plain list.
+    pub hierarchy: Vec<(String, String)>,
 }
 
 /// Everything R4 that is known without a database.
@@ -164,7 +167,7 @@ pub struct Definitions {
     pub type_by_name: HashMap<String, TypeId>,
     pub search_parameters: Vec<SearchParameter>,
     pub compartments: Vec<Compartment>,
-    /// Value sets of required bindings, by canonical URL without version: every (system, code) in them. Those with
+    /// Value sets of bindings (but for examples), by canonical URL without version: every (system, code) in them. Those with
     /// codes that HL7's package does not hold (media types, currencies, UCUM units) are absent.
     pub value_sets: HashMap<String, Vec<(String, String)>>,
     /// Code systems behind those value sets, by canonical URL.
@@ -175,6 +178,12 @@ pub struct Definitions {
 pub const SCHEMAS: &[(&str, &str)] = &include!("../../../fhir-schemas/index.rs");
 
 impl Definitions {
+    /// The texts of `code-systems.json` and `value-sets.json`.
+    pub const TERMINOLOGY: [&str; 2] = [
+        include_str!("../../../fhir-schemas/code-systems.json"),
+        include_str!("../../../fhir-schemas/value-sets.json"),
+    ];
+
     /// R4 as compiled into the program; parsed on first use.
     ///
     /// # Panics
@@ -185,8 +194,8 @@ impl Definitions {
                 types: include_str!("../../../fhir-schemas/types.json"),
                 search_parameters: include_str!("../../../fhir-schemas/search-parameters.json"),
                 compartments: include_str!("../../../fhir-schemas/compartments.json"),
-                code_systems: include_str!("../../../fhir-schemas/code-systems.json"),
-                value_sets: include_str!("../../../fhir-schemas/value-sets.json"),
+                code_systems: Definitions::TERMINOLOGY[0],
+                value_sets: Definitions::TERMINOLOGY[1],
             })
             .expect("fhir-schemas/ is written by `medconsult schemas`")
         });

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::GenerateError;
+use crate::knowledge::terminology::{self, Library};
 
 /// The package and version everything is generated from.
 pub const PACKAGE_NAME: &str = "hl7.fhir.r4.examples";
@@ -30,6 +31,8 @@ pub struct Package {
     pub code_systems: BTreeMap<String, CodeSystem>,
     /// By canonical URL.
     pub value_sets: BTreeMap<String, ValueSet>,
+    /// Both again, as terminology reads them.
+    pub library: Library,
 }
 
 /// <https://hl7.org/fhir/R4/structuredefinition.html>
@@ -148,6 +151,7 @@ pub struct CompartmentMember {
 #[serde(rename_all = "camelCase")]
 pub struct CodeSystem {
     pub url: String,
+    pub version: Option<String>,
     pub content: String,
     /// Absent means that the code system does not say.
     pub case_sensitive: Option<bool>,
@@ -233,8 +237,22 @@ impl Package {
             )?,
             code_systems: keyed(folder, "CodeSystem", |c: &CodeSystem| &c.url, |_| true)?,
             value_sets: keyed(folder, "ValueSet", |v: &ValueSet| &v.url, |_| true)?,
+            library: library(folder)?,
         })
     }
+}
+
+fn library(folder: &Path) -> Result<Library, GenerateError> {
+    let mut library = Library::default();
+    for path in files_of(folder, "CodeSystem")? {
+        let system = terminology::CodeSystem::from_resource(&parse(&path)?);
+        library.code_systems.insert(system.url.clone(), system);
+    }
+    for path in files_of(folder, "ValueSet")? {
+        let value_set = terminology::ValueSet::from_resource(&parse(&path)?);
+        library.value_sets.insert(value_set.url.clone(), value_set);
+    }
+    Ok(library)
 }
 
 /// Whether a definition is a type of R4: not a profile on one, and not a logical model or pattern.

@@ -15,6 +15,7 @@ use crate::fhir::integrity::ReferentialIntegrity;
 use crate::fhir::operations;
 use crate::fhir::search::text;
 use crate::fhir::server::{FhirServer, FhirSettings};
+use crate::fhir::terminology::upkeep::TerminologyUpkeep;
 use crate::jobs::{Registry, Worker};
 use crate::router::router;
 
@@ -83,7 +84,7 @@ fn settings(config: &Config) -> FhirSettings {
 
 /// Every hook, in the order in which they run.
 fn hooks(config: &Config) -> Hooks {
-    let mut guards: Vec<Box<dyn Guard>> = Vec::new();
+    let mut guards: Vec<Box<dyn Guard>> = vec![Box::new(TerminologyUpkeep)];
     if config.fhir.referential_integrity {
         guards.push(Box::new(ReferentialIntegrity));
     }

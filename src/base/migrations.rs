@@ -8,11 +8,12 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 /// Number, description and text of each file in `migrations/`.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "jobs", include_str!("../../migrations/0002_jobs.sql")),
     (3, "search", include_str!("../../migrations/0003_search.sql")),
     (4, "search_rows", include_str!("../../migrations/0004_search_rows.sql")),
+    (6, "terminology", include_str!("../../migrations/0006_terminology.sql")),
 ];
 
 /// Brings the database up to this release. Several instances may try at once: one works, the others wait.

@@ -19,3 +19,4 @@ pub mod searchset;
 pub mod server;
 pub mod store;
 pub mod summary;
+pub mod terminology;

@@ -5,7 +5,7 @@ use super::contained::Contained;
 use super::cursor::Cursor;
 use super::registry::Family;
 use super::text;
-use super::types::{date, quantity, reference, string, token};
+use super::types::{concept, date, quantity, reference, string, token, uri};
 use crate::fhir::error::Issue;
 
 /// A search as it will be run.
@@ -250,11 +250,12 @@ pub(super) enum Matches {
     /// Of this family, whatever its value: the parameter is not missing.
     Any(Family),
     Token(Vec<token::Match>),
+    Concept(Vec<concept::Match>),
     Reference(Vec<reference::Match>),
     String(Vec<string::Match>),
     Date(Vec<date::Match>),
     Quantity(Vec<quantity::Match>),
-    Uri(Vec<String>),
+    Uri(Vec<uri::Match>),
     /// `:of-type` of a token.
     OfType(Vec<token::OfType>),
     /// For each value, what the components must be, in their order.
@@ -284,7 +285,7 @@ impl Matches {
         match self {
             Matches::Any(family) | Matches::Part { family, .. } => *family,
             Matches::Other(matches) => matches.family(),
-            Matches::Token(_) => Family::Token,
+            Matches::Token(_) | Matches::Concept(_) => Family::Token,
             Matches::Reference(_) => Family::Reference,
             Matches::String(_) => Family::String,
             Matches::Date(_) => Family::Date,

@@ -96,12 +96,27 @@ pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<
         false => None,
     };
     let mut lease = server.store.direct().await?;
-    let numbers = Numbers::look_up(&server.store, &mut lease, [search], true).await?;
+    let numbers = match Numbers::look_up(&server.store, &mut lease, [search], true).await {
+        Ok(numbers) => numbers,
+        Err(error) => {
+            // What is wrong with a search says nothing against the connection.
+            if !error.status.is_server_error() {
+                lease.release();
+            }
+            return Err(error);
+        }
+    };
+    let notes = numbers
+        .notes
+        .iter()
+        .map(|note| Issue::warning(IssueType::Incomplete, note.clone()));
+    let warnings: Vec<Issue> = notes.collect();
     let Some(plan) = Plan::new(search, &numbers) else {
         lease.release();
         return Ok(SearchPage {
             total: Some(0),
             explained: search.explain.then(Vec::new),
+            warnings,
             ..SearchPage::default()
         });
     };
@@ -116,6 +131,7 @@ pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<
     }
     let mut page = page?;
     page.warnings.extend(behind);
+    page.warnings.splice(0..0, warnings);
     Ok(page)
 }
 

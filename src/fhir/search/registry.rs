@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use sqlx::PgConnection;
 
 use super::layout::Layout;
+use super::types::concept::Bare;
 use super::types::reference::Locator;
 use super::types::token::{self, Case};
 use crate::fhir::error::FhirError;
@@ -125,6 +126,8 @@ struct Tokens {
     case: Case,
     /// Systems that bindings give to elements of type `code`.
     implied: Vec<String>,
+    /// Whether there is an element of type `code` without a binding that tells.
+    is_open: bool,
 }
 
 struct TypeParameters {
@@ -220,6 +223,38 @@ impl SearchRegistry {
         (facts.case, &facts.implied)
     }
 
+    /// What a code without a system among the values of this parameter is taken for.
+    pub(super) fn bare_codes(&self, resource_type: &str, parameter: &Parameter) -> Bare {
+        let facts = parameter
+            .tokens
+            .get_or_init(|| self.learn(resource_type, parameter.definition));
+        match facts.is_open {
+            true => Bare::OfAny,
+            false => Bare::Of(facts.implied.clone()),
+        }
+    }
+
+    /// The parameter by which resources of a type refer to the one of the same type that stands above them.
+    pub(super) fn parent(&self, resource_type: &str) -> Option<i16> {
+        let codes = ["partof", "part-of", "parent"];
+        let mut found = codes.iter().filter_map(|code| self.parameter(resource_type, code));
+        let parameter = found.find(|p| p.definition.targets.iter().any(|target| target == resource_type))?;
+        (parameter.family == Family::Reference).then_some(parameter.id)
+    }
+
+    /// Whether values of this reference parameter are canonical URLs.
+    pub(super) fn holds_canonicals(&self, resource_type: &str, parameter: &Parameter) -> bool {
+        let expression = parameter.definition.expression.as_deref().unwrap_or_default();
+        let id = self.definitions.type_id(resource_type);
+        let leaves = id
+            .and_then(|id| leaves(self.definitions, id, expression))
+            .unwrap_or_default();
+        let is_canonical = |name: &str| matches!(name, "canonical" | "uri");
+        leaves
+            .iter()
+            .any(|leaf| is_canonical(&self.definitions.get(leaf.0).name))
+    }
+
     /// What is found in resources of a type, and where it stands; `None` for a type that R4 does not have.
     pub(super) fn layout(&self, resource_type: &str) -> Result<Option<&Layout>, FhirError> {
         let Some(parameters) = self.types.get(resource_type) else {
@@ -248,6 +283,7 @@ impl SearchRegistry {
             return Tokens {
                 case: Case::Mixed,
                 implied: Vec::new(),
+                is_open: true,
             };
         };
         let mut cases = leaves
@@ -259,18 +295,20 @@ impl SearchRegistry {
         } else {
             Case::Mixed
         };
-        let bound = leaves
-            .iter()
-            .filter(|leaf| self.definitions.get(leaf.0).name == "code")
-            .filter_map(|leaf| leaf.1);
-        let mut implied: Vec<String> = bound
-            .filter_map(|binding| self.definitions.value_sets.get(&binding.value_set))
-            .flatten()
-            .map(|(system, _)| system.clone())
-            .collect();
+        let mut implied: Vec<String> = Vec::new();
+        let mut is_open = false;
+        for leaf in leaves.iter().filter(|leaf| self.definitions.get(leaf.0).name == "code") {
+            match leaf
+                .1
+                .and_then(|binding| self.definitions.value_sets.get(&binding.value_set))
+            {
+                Some(codes) => implied.extend(codes.iter().map(|(system, _)| system.clone())),
+                None => is_open = true,
+            }
+        }
         implied.sort_unstable();
         implied.dedup();
-        Tokens { case, implied }
+        Tokens { case, implied, is_open }
     }
 }
 

@@ -46,7 +46,7 @@ async fn what_cannot_be_honoured_is_refused_or_reported() {
         bench
             .refusal("Patient?gender:exact=x")
             .await
-            .contains(":not, :text, :missing")
+            .contains(":not, :text, :in, :not-in, :above, :below, :missing")
     );
     assert!(
         bench

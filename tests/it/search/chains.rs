@@ -251,7 +251,7 @@ async fn chains_that_lead_nowhere_are_refused() {
             "None of the types that patient",
         ),
         ("Observation?patient.birthdate=soon".to_owned(), "yyyy"),
-        ("Observation?patient.gender:above=x".to_owned(), "does not apply"),
+        ("Observation?patient.gender:exact=x".to_owned(), "does not apply"),
         ("Observation?.name=x".to_owned(), "no search parameter"),
         ("Observation?patient.=x".to_owned(), "None of the types"),
         (

@@ -350,6 +350,6 @@ async fn an_identifier_is_found_by_its_type_and_value() {
     let refusal = bench.refusal("Patient?gender:of-type=a|b|c").await;
     assert_eq!(
         refusal,
-        "The modifier ':of-type' does not apply to gender; it takes :not, :text, :missing."
+        "The modifier ':of-type' does not apply to gender; it takes :not, :text, :in, :not-in, :above, :below, :missing."
     );
 }

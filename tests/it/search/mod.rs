@@ -5,6 +5,7 @@ mod chains;
 mod composite;
 mod conditions;
 mod contained;
+mod every_parameter;
 mod explain;
 mod filter;
 mod includes;
@@ -12,6 +13,7 @@ mod limits;
 mod matching;
 mod paging;
 mod sort;
+mod terminology;
 mod text;
 
 use jiff::SignedDuration;

@@ -9,6 +9,8 @@
 //! | `:exact`, `:contains` | string |
 //! | `:not`, `:text` | token |
 //! | `:of-type` | token, of Identifiers |
+//! | `:in`, `:not-in` | token whose values are codes |
+//! | `:above`, `:below` | token whose values are codes; uri; reference to what has a hierarchy, or by canonical URL |
 //! | `:[type]`, `:identifier` | reference |
 //! | `a.b=`, `_has:Type:a:b=` | [`chain`] |
 //! | `_filter=` | [`comparison`] |

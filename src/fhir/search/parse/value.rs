@@ -12,12 +12,14 @@ use crate::fhir::search::criterion::{Criterion, Matches, ResourceType};
 use crate::fhir::search::layout::Component;
 use crate::fhir::search::registry::{Family, Parameter, SearchRegistry};
 use crate::fhir::search::text;
-use crate::fhir::search::types::{composite, date, quantity, reference, split, string, token, unescape, uri};
+use crate::fhir::search::types::{composite, concept, date, quantity, reference, split, string, token, unescape, uri};
 use crate::fhir::server::FhirServer;
 use crate::knowledge::definitions::SearchParameterType;
 
 /// Most values of one parameter.
 const MAX_VALUES: usize = 10_000;
+/// Most value sets, or codes of a hierarchy, of one parameter: each stands for a list of codes by itself.
+const MAX_CONCEPTS: usize = 100;
 
 /// What criteria are read with.
 pub(super) struct Criteria<'s> {
@@ -182,6 +184,19 @@ impl<'s> Criteria<'s> {
             (Family::Token, Some("of-type")) if finds_identifiers => {
                 criterion(Matches::OfType(each(values, token::parse_of_type)?), false)
             }
+            (Family::Token, Some("in" | "not-in" | "above" | "below")) if self.has_codes(ty, parameter) => {
+                let matches = self.concepts(ty, parameter, modifier.unwrap_or_default(), values)?;
+                criterion(Matches::Concept(matches), modifier == Some("not-in"))
+            }
+            (Family::Reference, Some("above" | "below")) if self.has_hierarchy(ty, parameter) => {
+                let (above, locator) = (modifier == Some("above"), self.registry().locator());
+                let targets = &parameter.definition.targets;
+                let parent = |target: &str| self.registry().parent(target);
+                let matches = each(values, |value| {
+                    reference::parse_tree(value, targets, locator, above, parent)
+                })?;
+                criterion(Matches::Reference(matches.into_iter().flatten().collect()), false)
+            }
             (Family::Reference, Some("identifier")) => {
                 let matches = each(values, |value| token::parse(value, token::Case::Exact, |_| false))?;
                 criterion(Matches::Token(matches), false)
@@ -228,8 +243,16 @@ impl<'s> Criteria<'s> {
                     negated: false,
                 })
             }
+            (Family::Uri, Some("above")) => {
+                let matches = each(values, uri::parse_above)?.into_iter().flatten();
+                criterion(Matches::Uri(matches.collect()), false)
+            }
+            (Family::Uri, Some("below")) => {
+                let matches = each(values, uri::parse_below)?.into_iter().flatten();
+                criterion(Matches::Uri(matches.collect()), false)
+            }
             (_, other) => {
-                let mut applicable = applicable(parameter);
+                let mut applicable = self.applicable(ty, parameter);
                 applicable.retain(|name| *name != "of-type" || finds_identifiers);
                 Err(inapplicable(code, other.unwrap_or_default(), &applicable))
             }
@@ -302,33 +325,83 @@ impl<'s> Criteria<'s> {
         })
     }
 
+    fn concepts(
+        &self,
+        ty: ResourceType,
+        parameter: &Parameter,
+        modifier: &str,
+        values: &[&str],
+    ) -> Result<Vec<concept::Match>, FhirError> {
+        if values.len() > MAX_CONCEPTS {
+            return Err(FhirError::too_costly(format!(
+                "A parameter with :{modifier} may have at most {MAX_CONCEPTS} values."
+            )));
+        }
+        let bare = self.registry().bare_codes(ty.name, parameter);
+        let locator = self.registry().locator();
+        let read = |value: &str| match modifier {
+            "in" | "not-in" => concept::parse_value_set(value, locator),
+            _ => concept::parse_code(value, modifier == "above", &bare),
+        };
+        let concepts = each(values, read)?.into_iter();
+        Ok(concepts
+            .map(|concepts| concept::Match {
+                concepts,
+                bare: bare.clone(),
+            })
+            .collect())
+    }
+
+    /// Whether values of this token parameter can be codes of a code system.
+    fn has_codes(&self, ty: ResourceType, parameter: &Parameter) -> bool {
+        self.registry().token_facts(ty.name, parameter).0 != token::Case::Exact
+    }
+
+    /// Whether something stands above or below what this reference parameter refers to.
+    fn has_hierarchy(&self, ty: ResourceType, parameter: &Parameter) -> bool {
+        let mut targets = parameter.definition.targets.iter();
+        targets.any(|target| self.registry().parent(target).is_some())
+            || self.registry().holds_canonicals(ty.name, parameter)
+    }
+
+    /// Every modifier that may follow this parameter.
+    fn applicable<'p>(&self, ty: ResourceType, parameter: &'p Parameter) -> Vec<&'p str> {
+        let mut names: Vec<&str> = modifiers_of(parameter.family).to_vec();
+        match parameter.family {
+            Family::Token if !self.has_codes(ty, parameter) => {
+                names.retain(|name| !matches!(*name, "in" | "not-in" | "above" | "below"));
+            }
+            Family::Reference => {
+                if !self.has_hierarchy(ty, parameter) {
+                    names.retain(|name| !matches!(*name, "above" | "below"));
+                }
+                names.extend(parameter.definition.targets.iter().map(String::as_str));
+            }
+            _ => {}
+        }
+        if parameter.family != Family::Composite {
+            names.push("missing");
+        }
+        names
+    }
+
     fn references(&self, values: &[&str], types: &[String]) -> Result<Vec<reference::Match>, FhirError> {
         let locator = self.registry().locator();
         each(values, |value| reference::parse(value, types, locator))
     }
 }
 
-/// The modifiers that apply to the parameters of a family, beside `:missing`, which applies to all but composites, and
-/// `:[type]`, which applies to references (<https://hl7.org/fhir/R4/search.html#modifiers>).
+/// The modifiers that apply to parameters of a family (though not to each: `:in` needs codes, `:below` a hierarchy,
+/// `:of-type` identifiers), beside `:missing`, which applies to all but composites, and `:[type]`, which applies to
+/// references (<https://hl7.org/fhir/R4/search.html#modifiers>).
 pub(in crate::fhir) fn modifiers_of(family: Family) -> &'static [&'static str] {
     match family {
-        Family::Token => &["not", "text", "of-type"],
+        Family::Token => &["not", "text", "in", "not-in", "above", "below", "of-type"],
         Family::String => &["exact", "contains"],
-        Family::Reference => &["identifier"],
-        Family::Date | Family::Quantity | Family::Uri | Family::Composite => &[],
+        Family::Reference => &["identifier", "above", "below"],
+        Family::Uri => &["above", "below"],
+        Family::Date | Family::Quantity | Family::Composite => &[],
     }
-}
-
-/// Every modifier that may follow this parameter.
-fn applicable(parameter: &Parameter) -> Vec<&str> {
-    let mut names = modifiers_of(parameter.family).to_vec();
-    if parameter.family == Family::Reference {
-        names.extend(parameter.definition.targets.iter().map(String::as_str));
-    }
-    if parameter.family != Family::Composite {
-        names.push("missing");
-    }
-    names
 }
 
 /// Reads every value of an OR list; an empty one between two commas says nothing and is refused with the rest.

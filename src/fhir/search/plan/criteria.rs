@@ -4,7 +4,7 @@ use super::Numbers;
 use crate::fhir::search::criterion::{Matches, Part, Types};
 use crate::fhir::search::registry::Family;
 use crate::fhir::search::sql::{Alias, Sql};
-use crate::fhir::search::types::{Branch, Prefix, composite, date, quantity, reference, string, token, uri};
+use crate::fhir::search::types::{Branch, Prefix, composite, concept, date, quantity, reference, string, token, uri};
 
 /// A criterion over index rows, ready to be written.
 pub(super) struct Condition<'s> {
@@ -40,6 +40,7 @@ fn branches_of<'s>(matches: &'s Matches, numbers: &Numbers) -> Vec<Branch<'s>> {
     match matches {
         Matches::Any(_) => vec![Branch::ordered(|sql, _| _ = sql.push("true"))],
         Matches::Token(tokens) => token::branches(tokens, &numbers.systems),
+        Matches::Concept(concepts) => concept::branches(concepts, &numbers.codes, &numbers.systems),
         Matches::Reference(references) => reference::branches(references, &numbers.rids),
         Matches::String(strings) => string::branches(strings),
         Matches::Date(dates) => date::branches(dates),

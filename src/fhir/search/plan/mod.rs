@@ -18,7 +18,7 @@ mod includes;
 mod last;
 mod sorted;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sqlx::PgConnection;
 
@@ -30,9 +30,10 @@ use super::contained::{Answer, Contained, PLACED_COLUMNS};
 use super::criterion::{Criterion, Matches, Search, SortBy, Total, Types};
 use super::registry::Family;
 use super::sql::Sql;
-use super::types::{quantity, reference, token};
+use super::types::{concept, quantity, reference, token};
 use crate::fhir::error::FhirError;
 use crate::fhir::store::{COLUMNS, Store};
+use crate::fhir::terminology::{self, Codes, Concepts};
 
 /// Numbers of the systems and resources that searches name. What is not here was never stored.
 #[derive(Default)]
@@ -41,6 +42,10 @@ pub(super) struct Numbers {
     rids: HashMap<(String, String), i64>,
     /// The types, among those that chains lead to, of which some resource is contained in another.
     contained: HashSet<i16>,
+    /// What the value sets and the codes of a hierarchy come to that searches name.
+    codes: HashMap<Concepts, Codes>,
+    /// What is known to be missing in `codes`, as sentences for the client.
+    pub(super) notes: BTreeSet<String>,
 }
 
 impl Numbers {
@@ -54,6 +59,7 @@ impl Numbers {
         let mut systems: Vec<&str> = Vec::new();
         let mut targets: Vec<(&str, &str)> = Vec::new();
         let mut led_to = HashSet::new();
+        let mut concepts: BTreeSet<&Concepts> = BTreeSet::new();
         for search in searches {
             for criterion in &search.criteria {
                 criterion.visit(&mut |criterion| {
@@ -62,6 +68,7 @@ impl Numbers {
                     }
                 });
                 criterion.visit_matches(&mut |matches| names_in(matches, &mut systems, &mut targets));
+                criterion.visit_matches(&mut |matches| concepts.extend(concepts_in(matches)));
             }
             let by_quantity = |by: &SortBy| {
                 matches!(
@@ -76,6 +83,8 @@ impl Numbers {
                 systems.push(quantity::CANONICAL);
             }
         }
+        // First, since it may give numbers to systems.
+        let resolved = terminology::resolve(store, connection, &concepts).await?;
         let systems = store.find_systems(connection, &systems, remember).await?;
         let rids = store.find_targets(connection, &targets, remember).await?;
         let contained = contained_among(connection, led_to).await?;
@@ -83,6 +92,8 @@ impl Numbers {
             systems,
             rids,
             contained,
+            codes: resolved.codes,
+            notes: resolved.notes,
         })
     }
 
@@ -107,6 +118,7 @@ async fn contained_among(connection: &mut PgConnection, types: HashSet<i16>) -> 
 fn names_in<'m>(matches: &'m Matches, systems: &mut Vec<&'m str>, targets: &mut Vec<(&'m str, &'m str)>) {
     match matches {
         Matches::Token(tokens) => systems.extend(token::systems(tokens)),
+        Matches::Concept(concepts) => systems.extend(concept::systems(concepts)),
         Matches::Quantity(quantities) => systems.extend(quantity::systems(quantities)),
         Matches::Reference(references) => targets.extend(reference::targets(references)),
         Matches::Other(matches) => names_in(matches, systems, targets),
@@ -127,6 +139,19 @@ fn answered(group: Group<'_>, answer: Answer) -> Set<'_> {
         Answer::Container => Set::Containers(Box::new(group)),
         Answer::Itself => Set::Group(Box::new(group)),
     }
+}
+
+/// The value sets and codes of a hierarchy that `matches` name.
+fn concepts_in(matches: &Matches) -> impl Iterator<Item = &Concepts> {
+    let mut at = matches;
+    while let Matches::Other(inner) = at {
+        at = inner;
+    }
+    let concepts = match at {
+        Matches::Concept(concepts) => &concepts[..],
+        _ => &[],
+    };
+    concepts.iter().map(|m| &m.concepts)
 }
 
 /// A search, ready to be written as statements.

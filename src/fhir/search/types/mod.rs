@@ -1,9 +1,11 @@
 //! The types of search parameter (<https://hl7.org/fhir/R4/search.html#ptypes>).
 //!
 //! A file per type holds both sides of a match: which index rows a value makes (`index`, `Row`, `Columns`) and which
-//! SQL over those rows a searched value becomes (`parse`, `Match`, `branches`). They only make sense together.
+//! SQL over those rows a searched value becomes (`parse`, `Match`, `branches`). They only make sense together. The rows of
+//! `concept` are those of `token`.
 
 pub mod composite;
+pub mod concept;
 pub mod date;
 pub mod quantity;
 pub mod reference;

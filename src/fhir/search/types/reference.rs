@@ -4,17 +4,24 @@
 //! `rid`; any other as its URL. A canonical with a version is found with and without it. The Identifier of a reference
 //! makes a token row under the same parameter, for `:identifier`.
 //!
+//! | in the query | finds references to |
+//! |---|---|
+//! | `location:below=7` | that location, and those that are part of it, or of a part of it, … |
+//! | `location:above=7` | that location, and those that it is part of |
+//! | `definition:below=http://x.org/q` | that canonical in any version |
+//! | `definition:below=http://x.org/q\|1` | version 1, and 1.0, 1.2.3, … |
+//!
 //! A contained resource has a rid of its own, which `#id` leads to: a chain goes into contained resources.
 //!
 //! A Reference with nothing to compare (a display alone, `#id` of what is not there) makes a row with the URL `''`, so
 //! that `:missing` can see it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::{Branch, MAX_BRANCHES, key, token, unescape};
+use super::{Branch, MAX_BRANCHES, key, token, unescape, uri};
 use crate::fhir::store::Ids;
 use crate::knowledge::definitions::Definitions;
 
@@ -137,6 +144,16 @@ pub enum Match {
     /// An id of any of these types.
     Id(Vec<String>, String),
     Url(String),
+    /// A canonical with a version, or a span of them.
+    Version(uri::Match),
+    /// A resource of this server, and all above or below it.
+    Tree {
+        resource_type: String,
+        id: String,
+        /// The parameter by which a resource of this type refers to the one above it.
+        parent: i16,
+        above: bool,
+    },
 }
 
 /// Reads `id`, `Type/id`, a URL or a canonical. `types` are the types that the parameter, or the modifier `:[type]`,
@@ -161,6 +178,41 @@ pub fn parse(text: &str, types: &[String], locator: Locator<'_>) -> Result<Match
     Err("A reference to search for has the form id, Type/id or an absolute URL".into())
 }
 
+/// Reads the value of `:above` and `:below`. `parent` tells by which parameter a type refers to its own.
+///
+/// # Errors
+/// A sentence for the client when this is no reference, or one to something without a hierarchy.
+pub fn parse_tree(
+    text: &str,
+    types: &[String],
+    locator: Locator<'_>,
+    above: bool,
+    parent: impl Fn(&str) -> Option<i16>,
+) -> Result<Vec<Match>, String> {
+    let tree = |resource_type: &str, id: &str| {
+        Some(Match::Tree {
+            resource_type: resource_type.to_owned(),
+            id: id.to_owned(),
+            parent: parent(resource_type)?,
+            above,
+        })
+    };
+    let trees: Vec<Match> = match parse(text, types, locator)? {
+        Match::Local(resource_type, id) => tree(&resource_type, &id).into_iter().collect(),
+        Match::Id(types, id) => types
+            .iter()
+            .filter_map(|resource_type| tree(resource_type, &id))
+            .collect(),
+        Match::Url(_) if above => return Err("A canonical URL can be searched below, but not above".into()),
+        Match::Url(url) if url.contains('|') => uri::versions_below(&url).into_iter().map(Match::Version).collect(),
+        whole => vec![whole],
+    };
+    match trees.is_empty() {
+        false => Ok(trees),
+        true => Err("Resources of the type referred to do not stand above or below each other".into()),
+    }
+}
+
 /// The resources of this server that must be looked up before [`branches`].
 pub fn targets(matches: &[Match]) -> impl Iterator<Item = (&str, &str)> {
     matches.iter().flat_map(|m| match m {
@@ -169,14 +221,48 @@ pub fn targets(matches: &[Match]) -> impl Iterator<Item = (&str, &str)> {
             .iter()
             .map(|resource_type| (resource_type.as_str(), id.as_str()))
             .collect(),
-        Match::Url(_) => vec![],
+        Match::Tree { resource_type, id, .. } => vec![(resource_type.as_str(), id.as_str())],
+        Match::Url(_) | Match::Version(_) => vec![],
     })
 }
 
 /// The scans of `idx_reference` that find any of `matches`. What is not in `rids` was never referred to.
 pub fn branches<'m>(matches: &[Match], rids: &HashMap<(String, String), i64>) -> Vec<Branch<'m>> {
-    let targets: Vec<i64> = targets(matches)
-        .filter_map(|(resource_type, id)| rids.get(&(resource_type.to_owned(), id.to_owned())).copied())
+    let rid = |(resource_type, id): (&str, &str)| rids.get(&(resource_type.to_owned(), id.to_owned())).copied();
+    let (mut plain, mut versions) = (Vec::new(), Vec::new());
+    let mut trees: BTreeMap<(i16, bool), Vec<i64>> = BTreeMap::new();
+    for m in matches {
+        match m {
+            Match::Tree {
+                resource_type,
+                id,
+                parent,
+                above,
+            } => trees
+                .entry((*parent, *above))
+                .or_default()
+                .extend(rid((resource_type, id))),
+            Match::Version(canonical) => versions.push(canonical.clone()),
+            Match::Local(..) | Match::Id(..) | Match::Url(_) => plain.push(m),
+        }
+    }
+    let mut branches = plain_branches(&plain, rid);
+    branches.extend(
+        trees
+            .into_iter()
+            .map(|((parent, above), roots)| tree(roots, parent, above)),
+    );
+    if !versions.is_empty() {
+        branches.extend(uri::branches_over(&versions, ".url"));
+    }
+    branches
+}
+
+fn plain_branches<'m>(matches: &[&Match], rid: impl Fn((&str, &str)) -> Option<i64>) -> Vec<Branch<'m>> {
+    let targets: Vec<i64> = matches
+        .iter()
+        .flat_map(|m| targets(std::slice::from_ref(m)))
+        .filter_map(rid)
         .collect();
     let urls: Vec<String> = matches
         .iter()
@@ -206,4 +292,19 @@ pub fn branches<'m>(matches: &[Match], rids: &HashMap<(String, String), i64>) ->
         })
     });
     by_target.chain(by_url).collect()
+}
+
+/// References to any of `roots` and all above or below them. The walk is over when it finds nothing new, so a hierarchy
+/// that bites its own tail ends it. Postgres walks once and then compares with what was found.
+fn tree<'m>(roots: Vec<i64>, parent: i16, above: bool) -> Branch<'m> {
+    Branch::new(move |sql, t| {
+        sql.column(t, ".target = ANY(ARRAY(WITH RECURSIVE walk(rid) AS (SELECT unnest(")
+            .bind(roots.clone());
+        sql.push(match above {
+            true => ") UNION SELECT x.target FROM walk JOIN idx_reference x ON x.rid = walk.rid",
+            false => ") UNION SELECT x.rid FROM walk JOIN idx_reference x ON x.target = walk.rid",
+        });
+        sql.push(" AND x.param = ").bind(parent);
+        sql.push(" WHERE x.target IS NOT NULL) SELECT walk.rid FROM walk))");
+    })
 }

@@ -179,7 +179,8 @@ fn codings(concept: &Value) -> &[Value] {
         .map_or(&[][..], Vec::as_slice)
 }
 
-fn folded(code: &str) -> Cow<'_, str> {
+/// A code as it stands in the index where case does not count.
+pub fn folded(code: &str) -> Cow<'_, str> {
     if code.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
         return key(Cow::Borrowed(code));
     }
@@ -279,21 +280,14 @@ pub fn parse_of_type(text: &str) -> Result<OfType, String> {
 
 /// The scans of `idx_uri` that find any of `matches`.
 pub fn branches_of_type<'m>(matches: &[OfType]) -> Vec<Branch<'m>> {
-    let (mut whole, mut branches) = (Vec::new(), Vec::new());
-    for m in matches {
-        match m.clone() {
-            OfType::Whole(uri) => whole.push(uri),
-            OfType::Start(low) => {
-                let high = format!("{low}{}", char::MAX);
-                branches.push(Branch::new(move |sql, t| {
-                    sql.column(t, ".uri >= ").bind(low.clone());
-                    sql.push(" AND ").column(t, ".uri < ").bind(high.clone());
-                }));
-            }
+    let uri = |m: &OfType| match m.clone() {
+        OfType::Whole(uri) => uri::Match::Is(uri),
+        OfType::Start(low) => {
+            let high = format!("{low}{}", char::MAX);
+            uri::Match::Within(low, high)
         }
-    }
-    branches.extend(uri::branches(&whole).into_iter().filter(|_| !whole.is_empty()));
-    branches
+    };
+    uri::branches(&matches.iter().map(uri).collect::<Vec<_>>())
 }
 
 /// The systems that must be looked up before [`branches`].
@@ -328,7 +322,20 @@ pub fn branches<'m>(matches: &[Match], systems: &HashMap<String, i32>) -> Vec<Br
             allowed => codes.entry(allowed).or_default().extend(searched.iter().cloned()),
         }
     }
+    let mut branches = by_systems(codes);
+    if !whole.is_empty() {
+        branches.push(Branch::new(move |sql, t| {
+            sql.column(t, ".system = ANY(")
+                .bind(whole.clone())
+                .push(") AND ")
+                .column(t, ".code <> ''");
+        }));
+    }
+    branches
+}
 
+/// The scans that find any of these codes, by the systems that they may be of (`None`: any).
+pub(super) fn by_systems<'m>(codes: BTreeMap<Option<Vec<i32>>, Vec<String>>) -> Vec<Branch<'m>> {
     let each = codes.values().map(Vec::len).sum::<usize>() <= MAX_BRANCHES;
     let mut branches = Vec::new();
     for (systems, codes) in codes {
@@ -337,14 +344,6 @@ pub fn branches<'m>(matches: &[Match], systems: &HashMap<String, i32>) -> Vec<Br
         } else {
             branches.push(any_code(codes, systems));
         }
-    }
-    if !whole.is_empty() {
-        branches.push(Branch::new(move |sql, t| {
-            sql.column(t, ".system = ANY(")
-                .bind(whole.clone())
-                .push(") AND ")
-                .column(t, ".code <> ''");
-        }));
     }
     branches
 }

@@ -32,6 +32,8 @@ CREATE TABLE idx_composite (
 );
 -- A code with a value: an equality and a range, or two equalities (`low2` is NULL where the second is no number).
 CREATE INDEX idx_composite_value ON idx_composite (param, code1, low2, code2, rid);
+-- What reaches across a number, as quantities have it in `idx_quantity_interval`.
+CREATE INDEX idx_composite_interval ON idx_composite (param, code1, high2, rid) WHERE low2 <> high2;
 -- Long answers in order of rid, and the removal of a resource's rows.
 CREATE INDEX idx_composite_rid ON idx_composite (param, rid, code1);
 CREATE STATISTICS idx_composite_values (mcv, ndistinct) ON param, code1 FROM idx_composite;

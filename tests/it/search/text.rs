@@ -1,6 +1,10 @@
 //! `_text`, `_content` and `_score`.
 
+use medconsult::fhir::caller::Caller;
+use medconsult::fhir::commit::{Op, Write, commit};
+use medconsult::fhir::search::text;
 use serde_json::{Value, json};
+use sqlx::ConnectOptions;
 
 use super::{ids, patient, resource};
 use crate::bench::{Bench, bench};
@@ -138,4 +142,66 @@ async fn searches_for_text_that_cannot_be_read_are_refused() {
         let refusal = bench.refusal(query).await;
         assert!(refusal.contains(reason), "{query}: {refusal}");
     }
+}
+
+/// Resources that wait for their words, and resources whose words are known.
+async fn counts(bench: &Bench) -> (i64, i64) {
+    let mut connection = bench.database.options().connect().await.unwrap();
+    sqlx::query_as("SELECT (SELECT count(*) FROM text_pending), (SELECT count(*) FROM resource_text)")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_job_collects_words_and_a_switch_forgets_them() {
+    let bench = bench().await;
+    bench
+        .store([condition("a", "x", "pain"), condition("b", "y", "pain")])
+        .await;
+    assert_eq!(counts(&bench).await, (2, 0));
+    text::job(&bench.server).await.unwrap();
+    assert_eq!(counts(&bench).await, (0, 2));
+    bench.delete("Condition", "a").await;
+    text::job(&bench.server).await.unwrap();
+    assert_eq!(counts(&bench).await, (0, 1));
+    text::prepare(&bench.server.store, false).await.unwrap();
+    assert_eq!(counts(&bench).await, (0, 0));
+    text::prepare(&bench.server.store, true).await.unwrap();
+    assert_eq!(counts(&bench).await, (1, 0), "what is there waits for its words again");
+    assert_eq!(bench.found("Condition?_content=pain").await, "b");
+    assert_eq!(counts(&bench).await, (0, 1));
+}
+
+#[tokio::test]
+async fn a_search_that_cannot_catch_up_says_so() {
+    let bench = bench().await;
+    bench.store([condition("late", "x", "pain")]).await;
+    // Four batches of these are collected before the Condition's turn comes.
+    let mut connection = bench.database.options().connect().await.unwrap();
+    sqlx::query("INSERT INTO text_pending SELECT generate_series(-5000, -1)")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let bundle = bench.bundle("Condition?_content=pain").await;
+    assert!(ids(&bundle, "match").is_empty());
+    let outcome = bundle["entry"][0]["resource"]["issue"][0].clone();
+    assert_eq!(outcome["severity"], "warning");
+    let text = outcome["diagnostics"].as_str().unwrap();
+    assert!(text.starts_with("The words of 3001 resources"), "{text}");
+    text::job(&bench.server).await.unwrap();
+    let bundle = bench.bundle("Condition?_content=pain").await;
+    assert_eq!(ids(&bundle, "match"), ["late"]);
+    assert_eq!(bundle["entry"].as_array().unwrap().len(), 1, "nothing is left to say");
+}
+
+#[tokio::test]
+async fn conditions_cannot_ask_for_text() {
+    let bench = bench().await;
+    let write = Write::Create {
+        resource: patient("p", json!({})),
+        if_none_exist: Some("_content=pain".to_owned()),
+    };
+    let refused = commit(&bench.server, &Caller::sandbox(), vec![Op { write, full_url: None }]).await;
+    assert_eq!(refused.unwrap_err().error.status.as_u16(), 400);
 }

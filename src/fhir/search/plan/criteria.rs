@@ -49,8 +49,8 @@ fn branches_of<'s>(matches: &'s Matches, numbers: &Numbers) -> Vec<Branch<'s>> {
         Matches::OfType(identifiers) => token::branches_of_type(identifiers),
         Matches::Composite(values) => {
             let part = |part: &'s Matches| (part.family(), branches_of(part, numbers));
-            let branch = |parts: &'s Vec<Matches>| composite::branch(parts.iter().map(part).collect());
-            values.iter().filter_map(branch).collect()
+            let branches = |parts: &'s Vec<Matches>| composite::branches(parts.iter().map(part).collect());
+            values.iter().flat_map(branches).collect()
         }
         Matches::Part { family, part, texts } => texts.iter().map(|text| text_part(*family, *part, text)).collect(),
         Matches::Other(matches) => {

@@ -6,6 +6,7 @@
 //! are written over those columns, renamed.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::reference::{Locator, Target};
 use super::{Branch, Writer, date, quantity, reference, string, token, uri};
@@ -283,12 +284,21 @@ impl Columns {
     }
 }
 
-/// The scan of `idx_composite` for one searched value: for each component, in order, its family and what matches it.
-/// `None` when one of them has nothing that could match.
-pub fn branch<'m>(components: Vec<(Family, Vec<Branch<'m>>)>) -> Option<Branch<'m>> {
+/// The scans of `idx_composite` for one searched value: for each component, in order, its family and what matches it. None
+/// when one of them has nothing that could match.
+///
+/// Each way in which the second component can match has a scan of its own, because it bounds the index by value.
+pub fn branches<'m>(components: Vec<(Family, Vec<Branch<'m>>)>) -> Vec<Branch<'m>> {
     if components.iter().any(|(_, branches)| branches.is_empty()) {
-        return None;
+        return Vec::new();
     }
+    let ways = components.get(1).map_or(1, |(_, branches)| branches.len());
+    let components = Arc::new(components);
+    (0..ways).map(|way| branch(components.clone(), way)).collect()
+}
+
+/// `way` is the branch of the second component.
+fn branch<'m>(components: Arc<Vec<(Family, Vec<Branch<'m>>)>>, way: usize) -> Branch<'m> {
     let families: Vec<Family> = components.iter().map(|(family, _)| *family).collect();
     // The index by value has the number of the second component before its code: a range of numbers is a range of the
     // index, and where there is no number, knowing so keeps the code within reach.
@@ -298,13 +308,17 @@ pub fn branch<'m>(components: Vec<(Family, Vec<Branch<'m>>)>) -> Option<Branch<'
             write_renamed(sql, t, place, *family);
         }
     });
-    Some(Branch {
+    Branch {
         joins: Some(joins),
         condition: Box::new(move |sql, t| {
             if lacks_number {
                 sql.column(t, ".low2 IS NULL AND ");
             }
             for (place, (_, branches)) in components.iter().enumerate() {
+                let branches = match place {
+                    1 => &branches[way..=way],
+                    _ => &branches[..],
+                };
                 sql.push(if place == 0 { "(" } else { " AND (" });
                 for (n, branch) in branches.iter().enumerate() {
                     sql.push(if n == 0 { "(" } else { " OR (" });
@@ -315,7 +329,7 @@ pub fn branch<'m>(components: Vec<(Family, Vec<Branch<'m>>)>) -> Option<Branch<'
             }
         }),
         is_ordered: false,
-    })
+    }
 }
 
 /// The columns of the component at `place`, under the names that they have in the table of its family.

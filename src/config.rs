@@ -250,7 +250,7 @@ impl Serialize for DatabaseUrl {
 
 const PREFIX: &str = "MEDCONSULT_";
 /// Variables with our prefix that are not settings: where the settings are, and where tests find their data.
-const NOT_SETTINGS: [&str; 2] = ["MEDCONSULT_CONFIG", "MEDCONSULT_SHARED"];
+const NOT_SETTINGS: [&str; 3] = ["MEDCONSULT_CONFIG", "MEDCONSULT_SHARED", "MEDCONSULT_HL7_PACKAGE"];
 const DEFAULT_FILE: &str = "medconsult.toml";
 
 impl Config {

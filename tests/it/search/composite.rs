@@ -268,6 +268,10 @@ async fn what_unites_other_parameters_is_searched_by_their_rows() {
             ("Observation?_filter=combo-value-quantity gt 150", "high"),
         ])
         .await;
+    let twice = json!({"code": code("1"), "component": [{"code": code("1"), "valueString": "x"}]});
+    bench.store([observation("twice", twice)]).await;
+    assert_eq!(bench.find("Observation?_sort=-combo-code&_id=twice").await, ["twice"]);
+    bench.delete("Observation", "twice").await;
     let sorted = |query: &'static str| bench.find(query);
     // The greatest and the least value of each, wherever it stands.
     assert_eq!(

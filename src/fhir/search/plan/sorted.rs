@@ -260,7 +260,8 @@ fn write_row(sql: &mut Sql, table: Alias, family: Family) {
     for (n, column) in columns.iter().enumerate() {
         sql.push(if n == 0 { "(" } else { ", " }).column(table, column);
     }
-    sql.push(")");
+    // What unites several parameters may have the same row under two numbers.
+    sql.push(", ").column(table, ".param)");
 }
 
 /// `NULLS LAST` only where there can be any: with it an index cannot be read backwards.

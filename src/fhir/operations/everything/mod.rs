@@ -120,18 +120,19 @@ impl Operation for Everything {
         Box::pin(async move {
             let request = Request::read(server, self.owner, &input)?;
             let record = Record::new(server, self.owner, &request)?;
+            let owner = match &input.id {
+                Some(id) => Some(record.owner(caller, id).await?),
+                None => None,
+            };
             let mut lease = server.store.planned().await?;
             // One more than the page holds tells whether there is a next one.
             let room = request.count + 1;
-            let found = match &input.id {
-                Some(id) => record.of_one(&mut lease, caller, id, request.cursor, room).await,
-                None => record.of_all(&mut lease, request.cursor, room).await,
+            let found = match owner {
+                Some(owner) => record.of_one(&mut lease, owner, request.cursor, room).await?,
+                None => record.of_all(&mut lease, request.cursor, room).await?,
             };
-            // A resource that is not there is no fault of the connection.
-            if found.as_ref().err().is_none_or(|error| !error.status.is_server_error()) {
-                lease.release();
-            }
-            page(server, &input, &request, found?).map(Answer::with_body)
+            lease.release();
+            page(server, &input, &request, found).map(Answer::with_body)
         })
     }
 }

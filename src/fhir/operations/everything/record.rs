@@ -140,23 +140,26 @@ impl<'s> Record<'s> {
         })
     }
 
-    /// Up to `room` resources of one record, after `from`.
+    /// Whose record it is.
     ///
     /// # Errors
     /// 404 and 410 when the owner is not there.
+    pub async fn owner(&self, caller: &Caller, id: &str) -> Result<StoredResource, FhirError> {
+        match self.server.store.read(caller, self.owner_type, id).await? {
+            None => Err(FhirError::not_found(self.owner_type, id)),
+            Some(owner) if owner.deleted => Err(FhirError::gone(self.owner_type, id)),
+            Some(owner) => Ok(owner),
+        }
+    }
+
+    /// Up to `room` resources of one record, after `from`.
     pub async fn of_one(
         &self,
         connection: &mut PgConnection,
-        caller: &Caller,
-        id: &str,
+        owner: StoredResource,
         from: Option<Place>,
         room: usize,
     ) -> Result<Vec<Item>, FhirError> {
-        let owner = self.server.store.read(caller, self.owner_type, id).await?;
-        let owner = owner.ok_or_else(|| FhirError::not_found(self.owner_type, id))?;
-        if owner.deleted {
-            return Err(FhirError::gone(self.owner_type, id));
-        }
         let mut found = Vec::new();
         self.collect(connection, owner, from, room, &mut found).await?;
         Ok(found)

@@ -98,6 +98,27 @@ impl Found {
         }
     }
 
+    /// What a person reads beside a code.
+    pub fn labels(&self) -> Vec<&str> {
+        let codings = self.value["coding"].as_array().into_iter().flatten();
+        let displays = codings.map(|coding| &coding["display"]);
+        let labels: Vec<&Value> = match self.type_name {
+            "CodeableConcept" => displays.chain([&self.value["text"]]).collect(),
+            "Coding" => vec![&self.value["display"]],
+            "Identifier" => vec![&self.value["type"]["text"]],
+            _ => Vec::new(),
+        };
+        labels.into_iter().filter_map(Value::as_str).collect()
+    }
+
+    /// Systems and codes of the types of an Identifier.
+    pub fn types_of_identifier(&self) -> Vec<(&str, &str)> {
+        let codings = self.value["type"]["coding"].as_array().into_iter().flatten();
+        codings
+            .filter_map(|coding| Some((coding["system"].as_str().unwrap_or_default(), coding["code"].as_str()?)))
+            .collect()
+    }
+
     /// What a Reference or a canonical says literally.
     pub fn literal(&self) -> Option<&str> {
         self.value.as_str().or_else(|| self.value.get("reference")?.as_str())
@@ -138,16 +159,38 @@ impl Found {
 /// <https://hl7.org/fhir/R4/search.html#string>: without case, accents, punctuation and differences of white space, from
 /// the start.
 pub fn string(found: &Found, modifier: Option<&str>, asked: &Asked) -> bool {
-    let (asked, plain) = (asked.text(), plain(asked.text()));
-    found.texts().into_iter().any(|text| match modifier {
-        Some("exact") => text.nfc().eq(asked.nfc()),
-        // Punctuation alone is taken as it stands, else it would mean nothing and match everything.
-        Some("contains") if plain.is_empty() => text.contains(asked),
-        Some("contains") => self::plain(text).contains(&plain),
-        None if plain.is_empty() => text.starts_with(asked),
-        None => self::plain(text).starts_with(&plain),
-        Some(other) => panic!(":{other} has no naive reading for strings"),
-    })
+    found
+        .texts()
+        .into_iter()
+        .any(|text| matches_text(text, modifier.unwrap_or("sw"), asked.text()))
+}
+
+/// `:text` of a token: what a person reads is searched as a string.
+pub fn label(found: &Found, asked: &Asked) -> bool {
+    found
+        .labels()
+        .into_iter()
+        .any(|label| matches_text(label, "sw", asked.text()))
+}
+
+/// How texts compare, by the modifier or the operator of a filter.
+fn matches_text(text: &str, how: &str, asked: &str) -> bool {
+    if how == "exact" {
+        return text.nfc().eq(asked.nfc());
+    }
+    // Punctuation alone is taken as it stands, else it would mean nothing and match everything.
+    let (text, asked) = match plain(asked).is_empty() {
+        true => (text.to_owned(), asked.to_owned()),
+        false => (plain(text), plain(asked)),
+    };
+    match how {
+        "eq" => text == asked,
+        "ne" => text != asked,
+        "sw" => text.starts_with(&asked),
+        "co" | "contains" => text.contains(&asked),
+        "ew" => text.ends_with(&asked),
+        other => panic!("{other} has no naive reading for texts"),
+    }
 }
 
 fn plain(text: &str) -> String {
@@ -225,6 +268,88 @@ fn uris(found: &Found) -> Vec<&str> {
     whole.into_iter().chain(unversioned.map(|(bare, _)| bare)).collect()
 }
 
+/// `:of-type` (<https://hl7.org/fhir/R4/search.html#token>): a code of the type, with or without its system, and the value.
+pub fn of_type(found: &Found, asked: &Asked) -> bool {
+    let (system, code, value) = match &asked.parts[..] {
+        [code, value] => (None, code, value),
+        [system, code, value] => (Some(system), code, value),
+        parts => panic!("an identifier of a type of {} parts", parts.len()),
+    };
+    found.text("value") == value
+        && found
+            .types_of_identifier()
+            .iter()
+            .any(|ty| ty.1.to_lowercase() == code.to_lowercase() && system.is_none_or(|system| system == ty.0))
+}
+
+/// A comparison of a filter (<https://hl7.org/fhir/R4/search_filter.html#ops>) with one value.
+pub fn compares(
+    found: &Found,
+    kind: Kind,
+    operator: &'static str,
+    asked: &Asked,
+    targets: &[&str],
+    now: Timestamp,
+) -> bool {
+    let as_prefix = Asked {
+        prefix: operator,
+        parts: asked.parts.clone(),
+    };
+    match (kind, operator) {
+        (Kind::String, operator) => found
+            .texts()
+            .into_iter()
+            .any(|text| matches_text(text, operator, asked.text())),
+        (Kind::Date, "po") => overlaps(found, asked),
+        (Kind::Date, _) => date(found, &as_prefix, now),
+        (Kind::Number | Kind::Quantity, _) => quantity(found, &as_prefix),
+        (Kind::Reference, "eq" | "re") => reference(found, targets, asked),
+        (Kind::Reference, "ne") => !reference(found, targets, asked),
+        (Kind::Uri, "eq") => uri(found, asked),
+        (Kind::Token, "eq") => token(found, asked),
+        // Each code of a concept is a value of its own.
+        (Kind::Token, "ne") => each_code(found).iter().any(|code| !token(code, asked)),
+        (Kind::Token | Kind::Uri, operator) => {
+            let codes = found.tokens().into_iter().map(|(_, code)| code);
+            let mut texts: Vec<String> = if kind == Kind::Uri {
+                uris(found).into_iter().map(str::to_owned).collect()
+            } else {
+                codes.collect()
+            };
+            let mut asked = asked.text().to_owned();
+            if kind == Kind::Token && ignores_case(found) {
+                texts = texts.iter().map(|text| text.to_lowercase()).collect();
+                asked = asked.to_lowercase();
+            }
+            texts.iter().any(|text| match operator {
+                "co" => text.contains(&asked),
+                "sw" => text.starts_with(&asked),
+                "ew" => text.ends_with(&asked),
+                other => panic!("{other} has no naive reading for codes"),
+            })
+        }
+        (kind, operator) => panic!("{kind:?} {operator} has no naive reading"),
+    }
+}
+
+/// The codings of a concept one by one, or the concept where it has none.
+fn each_code(found: &Found) -> Vec<Found> {
+    let codings = found.value["coding"]
+        .as_array()
+        .filter(|_| found.type_name == "CodeableConcept");
+    match codings {
+        Some(codings) => codings
+            .iter()
+            .map(|coding| Found {
+                type_name: "Coding",
+                value: coding.clone(),
+                implied_systems: Vec::new(),
+            })
+            .collect(),
+        None => vec![found.clone()],
+    }
+}
+
 /// A stretch of time in microseconds, without its end.
 #[derive(Clone, Copy)]
 struct Span {
@@ -256,6 +381,11 @@ pub fn date(found: &Found, asked: &Asked, now: Timestamp) -> bool {
         }
         other => panic!("the prefix {other}"),
     }
+}
+
+fn overlaps(found: &Found, asked: &Asked) -> bool {
+    let searched = span(asked.text()).expect("dates that are searched for are dates");
+    span_of(found).is_some_and(|target| target.low < searched.high && target.high > searched.low)
 }
 
 /// From the earliest to the latest moment that is meant.

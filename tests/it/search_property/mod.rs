@@ -2,13 +2,14 @@
 //! order, on pages that lose and repeat nothing.
 //!
 //! - [`resources`] makes resources of any type out of the element model, and changes and deletes some of them;
-//! - [`searches`] makes searches, mostly after values that are there;
+//! - [`asking`] makes [`searches`], mostly after values that are there;
 //! - [`naive`] and [`matching`] say what must be found, by evaluating FHIRPath on every resource, without any index;
 //! - [`shrink`] makes the resources and the search as small as they can be when the two differ.
 //!
 //! Every run takes another seed, and prints it with what differs. `MEDCONSULT_SEARCH_SEED=<seed>`
 //! repeats a run, `MEDCONSULT_SEARCH_CASES=<number>` makes it longer.
 
+mod asking;
 mod matching;
 mod naive;
 mod resources;
@@ -32,9 +33,10 @@ use medconsult::fhir::summary::Projection;
 use medconsult::knowledge::definitions::Definitions;
 use serde_json::Value;
 
+use self::asking::random_search;
 use self::naive::Naive;
 use self::resources::{BASE, Change, random_history};
-use self::searches::{Search, random_search};
+use self::searches::Search;
 use self::shrink::smallest_that_differs;
 use crate::bench::{Bench, bench};
 
@@ -63,7 +65,7 @@ async fn random_searches_find_what_a_naive_reading_finds() {
     let mut matched = 0;
     while let Some((search, answer)) = answers.next().await {
         let expected = world.expected(&search);
-        matched += usize::from(!expected.is_empty());
+        matched += usize::from(!expected.ids.is_empty());
         if let Some(difference) = difference(&search, &expected, &answer) {
             drop(answers);
             let smallest = smallest_that_differs(history, search, &difference).await;
@@ -74,6 +76,14 @@ async fn random_searches_find_what_a_naive_reading_finds() {
         matched > cases / 4,
         "only {matched} of {cases} searches find anything: they prove little (seed {seed})"
     );
+}
+
+/// What must be found.
+struct Expected {
+    /// In order.
+    ids: Vec<String>,
+    /// Types and ids.
+    included: BTreeSet<(String, String)>,
 }
 
 /// A server with resources, and the same resources for the naive reading.
@@ -121,8 +131,15 @@ impl World {
         Ok(World { bench, naive, order })
     }
 
-    /// The ids that must be found, in order.
-    fn expected(&self, search: &Search) -> Vec<String> {
+    fn expected(&self, search: &Search) -> Expected {
+        let ids = self.expected_ids(search);
+        Expected {
+            included: self.naive.included(search, &ids),
+            ids,
+        }
+    }
+
+    fn expected_ids(&self, search: &Search) -> Vec<String> {
         let matches: BTreeSet<String> = self.naive.search(search).into_iter().collect();
         let mut ids: Vec<String> = self
             .order
@@ -220,38 +237,42 @@ fn alive_after(history: &[Change]) -> BTreeSet<(String, String)> {
 #[derive(Default)]
 struct Answer {
     ids: Vec<String>,
+    included: BTreeSet<(String, String)>,
     /// As the first page tells it.
     total: Option<u64>,
 }
 
 async fn ask(server: Arc<FhirServer>, query: String) -> Result<Answer, String> {
-    let mut found = Answer::default();
+    let mut answer = Answer::default();
     let mut next = Some(query);
     while let Some(query) = next {
         let bundle = page(&server, &query).await?;
-        found.total = found.total.or(bundle["total"].as_u64());
-        found.ids.extend(
-            bundle["entry"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|entry| id_of(&entry["resource"])),
-        );
-        let link = bundle["link"]
+        answer.total = answer.total.or(bundle["total"].as_u64());
+        for entry in bundle["entry"].as_array().into_iter().flatten() {
+            let resource = &entry["resource"];
+            match text(&entry["search"], "mode").as_str() {
+                "match" => answer.ids.push(id_of(resource)),
+                "include" => {
+                    _ = answer
+                        .included
+                        .insert((text(resource, "resourceType"), id_of(resource)))
+                }
+                other => return Err(format!("a strict search that works needs no {other}: {resource}")),
+            }
+        }
+        let next_link = bundle["link"]
             .as_array()
             .unwrap()
             .iter()
             .find(|link| link["relation"] == "next");
-        next = link.map(|link| {
-            link["url"]
-                .as_str()
-                .unwrap()
+        next = next_link.map(|link| {
+            text(link, "url")
                 .trim_start_matches(BASE)
                 .trim_start_matches('/')
                 .to_owned()
         });
     }
-    Ok(found)
+    Ok(answer)
 }
 
 async fn page(server: &FhirServer, query: &str) -> Result<Value, String> {
@@ -271,22 +292,32 @@ struct Difference {
     ids: BTreeSet<String>,
 }
 
-fn difference(search: &Search, expected: &[String], answer: &Result<Answer, String>) -> Option<Difference> {
+fn difference(search: &Search, expected: &Expected, answer: &Result<Answer, String>) -> Option<Difference> {
     let difference = |sentence, ids| Some(Difference { sentence, ids });
-    let found = match answer {
-        Ok(found) => found,
+    let answer = match answer {
+        Ok(answer) => answer,
         Err(refusal) => return difference(format!("it was refused: {refusal}"), BTreeSet::new()),
     };
-    if found.ids != expected {
-        let [must, does] = [expected, &found.ids].map(|ids| ids.iter().cloned().collect::<BTreeSet<_>>());
+    if answer.ids != expected.ids {
+        let [must, does] = [&expected.ids, &answer.ids].map(|ids| ids.iter().cloned().collect::<BTreeSet<_>>());
         let mut ids: BTreeSet<String> = must.symmetric_difference(&does).cloned().collect();
         if ids.is_empty() {
             ids = must;
         }
-        return difference(format!("it finds {:?}, but must find {expected:?}", found.ids), ids);
+        return difference(
+            format!("it finds {:?}, but must find {:?}", answer.ids, expected.ids),
+            ids,
+        );
     }
-    let total = u64::try_from(expected.len()).unwrap();
-    match found.total {
+    if answer.included != expected.included {
+        let sentence = format!(
+            "it includes {:?}, but must include {:?}",
+            answer.included, expected.included
+        );
+        return difference(sentence, BTreeSet::new());
+    }
+    let total = u64::try_from(expected.ids.len()).unwrap();
+    match answer.total {
         None if search.accurate_total => difference("it tells no total".to_owned(), BTreeSet::new()),
         Some(told) if told != total => difference(format!("it tells of {told}, but {total} match"), BTreeSet::new()),
         _ => None,

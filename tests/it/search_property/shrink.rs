@@ -5,86 +5,78 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::resources::{BASE, Change};
-use super::searches::{Asked, Criterion, Search, SortKey};
+use super::searches::Search;
 use super::{Difference, World, ask, difference};
 
 /// Takes away what the difference does not need: changes, then parts of the search, then elements of the resources.
 pub async fn smallest_that_differs(history: Vec<Change>, search: Search, first: &Difference) -> String {
-    let differs = async |history: &[Change], search: &Search| {
-        let world = World::after(history).await.ok()?;
-        let answer = ask(world.bench.server.clone(), search.to_string()).await;
-        difference(search, &world.expected(search), &answer)
-    };
-    let of_difference: Vec<Change> = history
-        .iter()
-        .filter(|change| first.ids.contains(&change.concerns().1))
-        .cloned()
-        .collect();
-    let start = if differs(&of_difference, &search).await.is_some() {
-        of_difference
+    // Often a resource that is found wrongly suffices.
+    let concerned = history.iter().filter(|change| first.ids.contains(&change.concerns().1));
+    let concerned: Vec<Change> = concerned.cloned().collect();
+    let start = if how_they_differ(&concerned, &search).await.is_some() {
+        concerned
     } else {
         history
     };
-    let history = smallest(start, async |history| differs(history, &search).await.is_some()).await;
+    let mut history = smallest(start, async |history| how_they_differ(history, &search).await.is_some()).await;
 
-    let with_criteria = |criteria: &[Criterion]| Search {
-        criteria: criteria.to_vec(),
-        ..search.clone()
-    };
-    let criteria = search.criteria.clone();
-    let criteria = smallest(criteria, async |criteria| {
-        differs(&history, &with_criteria(criteria)).await.is_some()
-    })
-    .await;
-    let search = with_criteria(&criteria);
-    let mut search = search;
+    let differs = async |search: &Search| how_they_differ(&history, search).await.is_some();
+    let search = smaller(search, |search| &mut search.criteria, &differs).await;
+    let search = smaller(search, |search| &mut search.sort, &differs).await;
+    let mut search = smaller(search, |search| &mut search.includes, &differs).await;
     for n in 0..search.criteria.len() {
-        let with_values = |values: &[Asked]| {
-            let mut changed = search.clone();
-            *changed.criteria[n].values_mut() = values.to_vec();
-            changed
-        };
-        let values = search.clone().criteria[n].values_mut().clone();
-        let values = smallest(values, async |values| {
-            !values.is_empty() && differs(&history, &with_values(values)).await.is_some()
-        });
-        search = with_values(&values.await);
+        if search.criteria[n].values_mut().is_some() {
+            search = smaller(search, |search| search.criteria[n].values_mut().unwrap(), &differs).await;
+        }
     }
-    let with_sort = |sort: &[SortKey]| Search {
-        sort: sort.to_vec(),
-        ..search.clone()
-    };
-    let sort = smallest(search.sort.clone(), async |sort| {
-        differs(&history, &with_sort(sort)).await.is_some()
-    })
-    .await;
-    let search = with_sort(&sort);
 
-    let mut history = history;
     for n in 0..history.len().min(4) {
         let Change::Put(Value::Object(resource)) = &history[n] else {
             continue;
         };
-        let with_elements = |elements: &[(String, Value)]| {
-            let mut changed = history.clone();
-            changed[n] = Change::Put(Value::Object(elements.iter().cloned().collect()));
-            changed
-        };
         let elements: Vec<(String, Value)> = resource.clone().into_iter().collect();
         let (named, elements) = elements.split_at(2); // resourceType and id
-        let whole = |elements: &[(String, Value)]| with_elements(&[named, elements].concat());
-        let elements = smallest(elements.to_vec(), async |some| {
-            differs(&whole(some), &search).await.is_some()
-        })
-        .await;
-        history = whole(&elements);
+        let with = |elements: &[(String, Value)]| {
+            let mut changed = history.clone();
+            changed[n] = Change::Put(Value::Object([named, elements].concat().into_iter().collect()));
+            changed
+        };
+        let differs = async |elements: &[_]| how_they_differ(&with(elements), &search).await.is_some();
+        history = with(&smallest(elements.to_vec(), differs).await);
     }
+    let last = how_they_differ(&history, &search).await;
+    report(
+        &history,
+        &search,
+        &last.map_or_else(|| first.sentence.clone(), |last| last.sentence),
+    )
+}
 
-    let last = differs(&history, &search)
-        .await
-        .map_or_else(|| first.sentence.clone(), |last| last.sentence);
-    let mut report = format!("GET {BASE}/{search}\n{last}\nafter:\n");
-    for change in &history {
+async fn how_they_differ(history: &[Change], search: &Search) -> Option<Difference> {
+    // What the server refuses to store is no example.
+    let world = World::after(history).await.ok()?;
+    let answer = ask(world.bench.server.clone(), search.to_string()).await;
+    difference(search, &world.expected(search), &answer)
+}
+
+/// The search with as little as possible in one of its lists.
+async fn smaller<T: Clone>(
+    search: Search,
+    list: impl Fn(&mut Search) -> &mut Vec<T>,
+    differs: impl AsyncFn(&Search) -> bool,
+) -> Search {
+    let with = |items: &[T]| {
+        let mut changed = search.clone();
+        *list(&mut changed) = items.to_vec();
+        changed
+    };
+    let items = list(&mut search.clone()).clone();
+    with(&smallest(items, async |items| differs(&with(items)).await).await)
+}
+
+fn report(history: &[Change], search: &Search, sentence: &str) -> String {
+    let mut report = format!("GET {BASE}/{search}\n{sentence}\nafter:\n");
+    for change in history {
         let _ = match change {
             Change::Put(resource) => writeln!(report, "PUT {resource}"),
             Change::Delete { resource_type, id } => writeln!(report, "DELETE {resource_type}/{id}"),

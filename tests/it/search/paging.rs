@@ -1,5 +1,8 @@
 //! Pages, totals and links.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 
 use super::{ids, link, patient};
@@ -104,4 +107,72 @@ async fn a_page_link_serves_its_own_search_only() {
             String::from_utf8(altered).unwrap()
         ))
         .await;
+}
+
+/// Resources that match before, during and after a walk through the pages, and keep what they are sorted by, are met
+/// exactly once, whatever else is written meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn walks_meet_everything_once_while_writers_run() {
+    const STEADY: usize = 60;
+    let bench = Arc::new(bench().await);
+    let steady = |n: usize, version: usize| {
+        let born = format!("19{:02}-01-01", n % 7 + 50);
+        let elements = json!({"gender": "male", "birthDate": born, "name": [{"family": format!("Steady{}", n % 5)}],
+            "multipleBirthInteger": version});
+        patient(&format!("steady-{n:02}"), elements)
+    };
+    bench.store((0..STEADY).map(|n| steady(n, 1))).await;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..3)
+        .map(|writer| {
+            let (bench, stop) = (bench.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut written = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let n = written / 4;
+                    let passing = format!("passing-{writer}-{}", n % 20);
+                    match written % 4 {
+                        // A new version of a resource that stays, one that comes, changes and goes, and a lasting new one.
+                        0 => bench.put(steady((n * 7 + writer) % STEADY, written)).await,
+                        1 => {
+                            bench
+                                .put(patient(&passing, json!({"gender": "male", "birthDate": "1955-01-01"})))
+                                .await
+                        }
+                        2 => bench.delete("Patient", &passing).await,
+                        _ => {
+                            bench
+                                .put(patient(&format!("new-{writer}-{n}"), json!({"gender": "male"})))
+                                .await
+                        }
+                    }
+                    written += 1;
+                }
+                written
+            })
+        })
+        .collect();
+    for query in [
+        "Patient?gender=male&_count=7",
+        "Patient?_count=7",
+        "Patient?gender=male&_sort=birthdate&_count=7",
+        "Patient?_sort=-birthdate,family&_count=7",
+        "Patient?gender=male,female&_sort=family,-_id&_count=7",
+        "Patient?_sort=-_id&_count=7",
+    ] {
+        for _ in 0..3 {
+            let mut met = bench.pages(query).await.concat();
+            let walked = met.len();
+            met.sort();
+            met.dedup();
+            assert_eq!(met.len(), walked, "{query} gives a resource twice");
+            let steady = met.iter().filter(|id| id.starts_with("steady")).count();
+            assert_eq!(steady, STEADY, "{query} loses what was there all the time");
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        assert!(writer.await.unwrap() > 20, "the writers hardly wrote");
+    }
 }

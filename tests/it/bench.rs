@@ -8,6 +8,7 @@ use medconsult::base::database::PoolSizes;
 use medconsult::base::{Clock, Database, IdGenerator};
 use medconsult::fhir::hooks::Hooks;
 use medconsult::fhir::server::{FhirServer, FhirSettings};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::app::TestDatabase;
 
@@ -24,7 +25,12 @@ pub async fn bench() -> Bench {
 
 pub async fn bench_with(hooks: Hooks) -> Bench {
     let database = TestDatabase::new().await;
-    let pools = Database::open(database.options(), PoolSizes { write: 16, read: 8 });
+    bench_through(database.options(), database, hooks).await
+}
+
+/// A server that reaches its database in a way of the test's own.
+pub async fn bench_through(options: PgConnectOptions, database: TestDatabase, hooks: Hooks) -> Bench {
+    let pools = Database::open(options, PoolSizes { write: 16, read: 8 });
     let settings = FhirSettings {
         base_url: "http://localhost/fhir".to_owned(),
         max_body_bytes: 1 << 20,

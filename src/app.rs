@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sqlx::PgPool;
+use sqlx::migrate::MigrateError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -124,7 +125,11 @@ fn handlers(fhir: &Arc<FhirServer>) -> Result<Registry> {
 /// When the database is not there, or was changed by a newer release.
 pub async fn migrate(pool: &PgPool) -> Result<()> {
     let mut connection = pool.acquire().await.context("cannot reach the database")?;
-    migrations::run(&mut connection)
-        .await
-        .context("cannot bring the database up to date")
+    let outcome = migrations::run(&mut connection).await;
+    if let Err(MigrateError::VersionMissing(version)) = outcome {
+        bail!(
+            "the database was changed by a newer release (its migration {version}): start that release, or a later one"
+        );
+    }
+    outcome.context("cannot bring the database up to date")
 }

@@ -302,6 +302,13 @@ impl TestDatabase {
         Self::copy_of_the_template("").await
     }
 
+    /// A database without anything in it.
+    pub async fn empty() -> Self {
+        let name = format!("test_{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));
+        administer(&CLUSTER.cluster, &format!("CREATE DATABASE {name} OWNER medconsult")).await;
+        Self { name }
+    }
+
     /// A database whose files are in `directory`, which must be on a disk of its own and writable by everybody.
     pub async fn on_disk(directory: &Path) -> Self {
         let tablespace = format!("disk_{}", NEXT_DATABASE.fetch_add(1, Ordering::Relaxed));

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::app::{Answer, Ask, TestDatabase, clusters_directory, spawn_app, spawn_app_on, stop_with_this_process};
 
 /// Nothing here takes this long, not even on a busy machine; a test that waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const SYSTEM: &str = "http://example.org/batch";
 
@@ -30,7 +30,8 @@ struct Server {
     client: Client,
 }
 
-fn program(data_dir: &Path) -> Command {
+/// The program itself, with none of the settings of whoever runs the tests.
+pub fn program(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_medconsult"));
     for (name, _) in env::vars().filter(|(name, _)| name.starts_with("MEDCONSULT_") || name == "DATABASE_URL") {
         command.env_remove(name);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -30,11 +30,19 @@ impl Drop for Folder {
     }
 }
 
-/// Loads the folder; whether all was stored, and what was said.
-async fn load(app: &TestApp, folder: &Folder) -> (bool, String) {
+fn command(app: &TestApp, folder: &Folder) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_medconsult"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MEDCONSULT_")) {
+        command.env_remove(name);
+    }
     command.arg("load").arg(folder.0.join("in")).args(["--base", &app.base]);
     command.env("MEDCONSULT_DATA_DIR", &folder.0).env_remove("DATABASE_URL");
+    command
+}
+
+/// Loads the folder; whether all was stored, and what was said.
+async fn load(app: &TestApp, folder: &Folder) -> (bool, String) {
+    let mut command = command(app, folder);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
         .unwrap();
@@ -82,6 +90,58 @@ async fn files_may_refer_to_each_other_in_any_order_and_loading_twice_changes_no
         stored && said.contains("0 resources stored") && said.contains("2 unchanged"),
         "{said}"
     );
+}
+
+/// `kill -9` in the midst of a load, and the same command again: everything is there, and nothing twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_that_is_killed_is_completed_by_the_next() {
+    const FILES: usize = 60;
+    const PER_FILE: usize = 20;
+    let (app, folder) = (spawn_app().await, Folder::new("killed"));
+    for file in 0..FILES {
+        // Creates without a condition, half of them named by their file: what would be doubled first.
+        let entry = |n: usize| {
+            let name = format!("{file}-{n}");
+            let mut entry = json!({
+                "resource": { "resourceType": "Patient", "identifier": [{ "system": "urn:load", "value": name }] },
+                "request": { "method": "POST", "url": "Patient" },
+            });
+            if n.is_multiple_of(2) {
+                entry["fullUrl"] = json!(format!("urn:uuid:00000000-0000-4000-8000-{file:06}{n:06}"));
+            }
+            entry
+        };
+        let entries: Vec<Value> = (0..PER_FILE).map(entry).collect();
+        let bundle = json!({ "resourceType": "Bundle", "type": "transaction", "entry": entries });
+        folder.write(&format!("{file}.json"), &bundle.to_string());
+    }
+    let total = async || get(&app, "Patient?_summary=count").await["total"].as_u64().unwrap();
+
+    let mut first = command(&app, &folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while total().await == 0 {
+        assert!(
+            first.try_wait().unwrap().is_none(),
+            "the load ended before anything was stored"
+        );
+    }
+    first.kill().unwrap(); // SIGKILL
+    first.wait().unwrap();
+    let whole = (FILES * PER_FILE) as u64;
+    assert!(total().await < whole, "the load was complete before it was killed");
+
+    let (stored, said) = load(&app, &folder).await;
+    assert!(stored, "{said}");
+    assert_eq!(total().await, whole);
+    for file in [0, FILES / 2, FILES - 1] {
+        for n in 0..PER_FILE {
+            let found = get(&app, &format!("Patient?identifier=urn:load|{file}-{n}&_total=accurate")).await;
+            assert_eq!(found["total"], 1, "{file}-{n}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod app;
 mod bench;
 mod bundle;
+mod commands;
 mod commit;
 mod conformance;
 mod definitions;
@@ -14,3 +15,4 @@ mod load;
 mod operations;
 mod search;
 mod search_property;
+mod setup;

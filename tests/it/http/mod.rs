@@ -5,6 +5,7 @@ mod binary;
 mod interactions;
 mod patch;
 mod protocol;
+mod search;
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};

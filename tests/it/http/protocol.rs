@@ -4,7 +4,17 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{put, refused};
-use crate::app::{Ask, TestApp, spawn_app, spawn_app_with};
+use crate::app::{Answer, Ask, TestApp, spawn_app, spawn_app_with};
+
+/// Whether caches are told that the answer depends on this header of the request.
+fn varies(answer: &Answer, header: &str) -> bool {
+    let mut told = answer
+        .headers
+        .get_all("vary")
+        .iter()
+        .flat_map(|value| value.to_str().unwrap().split(','));
+    told.any(|name| name.trim().eq_ignore_ascii_case(header))
+}
 
 async fn with_observation() -> TestApp {
     let app = spawn_app().await;
@@ -145,8 +155,15 @@ async fn large_answers_are_compressed_when_asked() {
         let packed = packed.answer().await.expect(200);
         assert_eq!(packed.header("content-encoding"), encoding);
         assert!(packed.bytes.len() < plain.bytes.len());
-        assert!(packed.header("vary").contains("accept-encoding"));
+        assert!(varies(&packed, "accept-encoding"));
     }
+    // Nor may a cache give the plain answer to everybody.
+    let plain = client
+        .get(format!("{}/Observation/o", app.base))
+        .answer()
+        .await
+        .expect(200);
+    assert!(plain.header("content-encoding").is_empty() && varies(&plain, "accept-encoding"));
 }
 
 #[tokio::test]
@@ -174,6 +191,13 @@ async fn pages_of_named_origins_may_read() {
         .await
         .expect(404);
     assert!(read.header("access-control-expose-headers").contains("etag"));
+    assert!(varies(&read, "origin"));
+    let stranger = app
+        .get("Patient/none")
+        .header("origin", "https://evil.example")
+        .answer()
+        .await;
+    assert!(varies(&stranger, "origin") && varies(&app.get("Patient/none").answer().await, "origin"));
     // A question for the methods is no preflight.
     assert!(
         !app.request(Method::OPTIONS, "Patient/p")

@@ -10,6 +10,7 @@
 //! | [`records`] | made-up records |
 //! | [`driver`] | clients at work, and their watch |
 //! | [`workload`] | the operations on a FHIR server |
+//! | [`searches`] | thirty searches of different kinds, at several sizes of the store |
 //! | [`floor`] | the same work without one |
 //! | [`processes`] | CPU and memory |
 //! | [`server`] | a server to throw away |
@@ -19,6 +20,7 @@ mod driver;
 mod floor;
 mod processes;
 mod records;
+mod searches;
 mod server;
 mod table;
 mod workload;
@@ -27,11 +29,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use sqlx::postgres::PgPool;
 
 use self::driver::Bounds;
 use self::processes::Processes;
 use self::server::Scratch;
-use self::table::Figures;
+use self::table::{Figures, SearchesAt};
 use self::workload::Workload;
 use crate::config::Config;
 
@@ -44,14 +47,15 @@ pub struct Args {
     /// Clients that send at one time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
     concurrency: u32,
-    /// Longest time for each measurement, in seconds
+    /// Longest time for each measurement, in seconds; a tenth of it for each search
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// Most operations in each measurement
     #[arg(long, default_value_t = 200_000)]
     operations: u64,
-    /// Import until there are this many resources before the searches begin; not limited by --seconds
-    #[arg(long, default_value_t = 0)]
+    /// Import until there are this many resources, stopping at each power of ten from 10,000 to measure the searches; not
+    /// limited by --seconds
+    #[arg(long, default_value_t = 100_000)]
     resources: u64,
     /// Write the figures as JSON too
     #[arg(long, value_name = "FILE")]
@@ -80,8 +84,8 @@ pub async fn run(args: Args, config: Config) -> Result<()> {
             };
             let mut workload = Workload::new(base.trim_end_matches('/'), args.bounds(), processes)?;
             let mut figures = Figures::new(args.concurrency);
-            measure_writes(&args, &mut workload, &mut figures).await?;
-            measure_searches(&workload, processes, &mut figures).await?;
+            measure_searches(&args, &mut workload, None, &mut figures).await?;
+            measure_operations(&mut workload, processes, &mut figures).await?;
             figures
         }
         None => measure_own(&args, &config).await?,
@@ -104,19 +108,48 @@ impl Args {
     }
 }
 
-async fn measure_writes(args: &Args, workload: &mut Workload, figures: &mut Figures) -> Result<()> {
+/// The searches at each size of the store, on the way to the largest.
+async fn measure_searches(
+    args: &Args,
+    workload: &mut Workload,
+    database: Option<&PgPool>,
+    figures: &mut Figures,
+) -> Result<()> {
+    workload.prepare().await?;
+    for size in sizes(args.resources) {
+        if let Some(import) = workload.grow(size).await? {
+            figures.add(import);
+        }
+        if let Some(database) = database {
+            // Postgres looks by itself at what a table holds, but only after a minute, when these measurements are over.
+            sqlx::query("ANALYZE").execute(database).await?;
+        }
+        let time = args.bounds().time / 10;
+        figures.add_searches(SearchesAt {
+            resources: workload.stored(),
+            searches: workload.searches(time).await?,
+        });
+    }
+    Ok(())
+}
+
+/// Powers of ten from ten thousand, and the largest size itself.
+fn sizes(largest: u64) -> Vec<u64> {
+    let mut sizes: Vec<u64> = std::iter::successors(Some(10_000), |size| Some(size * 10))
+        .take_while(|size| *size < largest)
+        .collect();
+    sizes.push(largest);
+    sizes
+}
+
+async fn measure_operations(workload: &mut Workload, processes: Processes, figures: &mut Figures) -> Result<()> {
     figures.add(workload.create().await?);
+    let (more, rows) = workload.create_with_more_rows().await?;
+    figures.add_more_rows(more, rows);
     figures.add(workload.read().await?);
     figures.add(workload.update().await?);
     figures.add(workload.import().await?);
-    workload.grow(args.resources).await
-}
-
-async fn measure_searches(workload: &Workload, processes: Processes, figures: &mut Figures) -> Result<()> {
-    for search in workload.searches().await? {
-        figures.add(search);
-    }
-    figures.resources = workload.stored();
+    figures.add(workload.compressed().await?);
     figures.server_peak_mib = processes.server_peak_mib();
     Ok(())
 }
@@ -136,11 +169,9 @@ async fn measure_scratch(args: &Args, scratch: &mut Scratch) -> Result<Figures> 
     let bounds = args.bounds();
     let mut workload = Workload::new(&server.base, bounds, processes)?;
     let mut figures = Figures::new(args.concurrency);
-    measure_writes(args, &mut workload, &mut figures).await?;
     let pool = scratch.pool(args.concurrency).await?;
-    // Postgres looks by itself at what a table holds, but only after a minute, when these measurements are over.
-    sqlx::query("ANALYZE").execute(&pool).await?;
-    measure_searches(&workload, processes, &mut figures).await?;
+    measure_searches(args, &mut workload, Some(&pool), &mut figures).await?;
+    measure_operations(&mut workload, processes, &mut figures).await?;
 
     let floor = Processes {
         server: None,
@@ -148,7 +179,16 @@ async fn measure_scratch(args: &Args, scratch: &mut Scratch) -> Result<Figures> 
     };
 
     let body = workload.example().await?;
-    figures.add(workload::fetch("floor: static HTTP", floor::static_server(body).await?, bounds, floor).await?);
+    figures.add(
+        workload::fetch(
+            "floor: static HTTP",
+            floor::static_server(body).await?,
+            false,
+            bounds,
+            floor,
+        )
+        .await?,
+    );
     let ids = workload.ids();
     figures.add(floor::reads(&pool, ids.clone(), bounds, floor).await?);
     let (create, import, index_rows) = floor::writes(&pool, &ids, bounds, floor).await?;
@@ -159,4 +199,16 @@ async fn measure_scratch(args: &Args, scratch: &mut Scratch) -> Result<Figures> 
     server.stop().await?;
     figures.warm_start_s = Some(scratch.warm_start().await?.as_secs_f64());
     Ok(figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_ten_up_to_the_largest() {
+        assert_eq!(sizes(1_000_000), [10_000, 100_000, 1_000_000]);
+        assert_eq!(sizes(30_000), [10_000, 30_000]);
+        assert_eq!(sizes(500), [500]);
+    }
 }

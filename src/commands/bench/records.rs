@@ -43,6 +43,29 @@ fn day(number: u64) -> Timestamp {
     Timestamp::from_second(1_262_304_000).unwrap_or_default() + (minutes * 60).seconds()
 }
 
+/// Hospitals, and their wards, which patients are assigned to.
+pub const HOUSES: u64 = 20;
+pub const WARDS: u64 = 100;
+
+/// What everything else refers to: a Bundle that puts the hospitals and their wards under ids of ours.
+pub fn organizations() -> Value {
+    let house = |number: u64| {
+        json!({ "resourceType": "Organization", "id": format!("house-{number}"), "active": true,
+            "name": format!("House {number} Hospital") })
+    };
+    let ward = |number: u64| {
+        json!({ "resourceType": "Organization", "id": format!("ward-{number}"), "active": true,
+            "name": format!("Ward {number} of a hospital"),
+            "partOf": { "reference": format!("Organization/house-{}", number % HOUSES) } })
+    };
+    let entry = |resource: Value| {
+        let url = format!("Organization/{}", resource["id"].as_str().unwrap_or_default());
+        json!({ "resource": resource, "request": { "method": "PUT", "url": url } })
+    };
+    let entries: Vec<Value> = (0..HOUSES).map(house).chain((0..WARDS).map(ward)).map(entry).collect();
+    json!({ "resourceType": "Bundle", "type": "transaction", "entry": entries })
+}
+
 pub fn patient(number: u64) -> Value {
     let family = format!("{}{}", pick(&FAMILIES, number, 2), (chance(number, 3) * 900.0) as u32);
     let born = day(number).to_string();
@@ -54,6 +77,7 @@ pub fn patient(number: u64) -> Value {
         "telecom": [{ "system": "phone", "value": format!("555-{number}"), "use": "home" }],
         "gender": if number.is_multiple_of(2) { "female" } else { "male" },
         "birthDate": &born[..10],
+        "managingOrganization": { "reference": format!("Organization/ward-{}", (chance(number, 10) * WARDS as f64) as u64) },
         "address": [{
             "line": [format!("{} Long Street", number % 999)], "city": format!("Town {}", number % 300),
             "state": "MA", "postalCode": format!("{:05}", number % 90_000), "country": "US",
@@ -98,6 +122,15 @@ pub fn observation(number: u64, subject: &str, encounter: Option<&str>) -> Value
     });
     if let Some(encounter) = encounter {
         observation["encounter"] = json!({ "reference": encounter });
+    }
+    observation
+}
+
+/// The same observation with as many more codes in its category, each of which is an index row.
+pub fn with_more_codes(mut observation: Value, number: u64, codes: usize) -> Value {
+    let code = |place: usize| json!({ "system": "https://clinic.example/marks", "code": format!("M{}", (chance(number, 30 + place as u64) * 1e6) as u64) });
+    if let Some(codings) = observation["category"][0]["coding"].as_array_mut() {
+        codings.extend((0..codes).map(code));
     }
     observation
 }

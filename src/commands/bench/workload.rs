@@ -3,20 +3,28 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, StatusCode};
 use serde_json::Value;
 
 use super::driver::{Bounds, Measure, drive};
 use super::processes::Processes;
-use super::records::{self, BUNDLE, chance, code};
+use super::records::{self, BUNDLE, chance};
+use super::searches::{self, SearchMeasure};
 
 /// Patients that the single observations belong to.
 const PATIENTS: u64 = 200;
 
-/// Requests of a search are this many at most: their answers are alike.
-const SEARCHES: u64 = 20_000;
+/// The number of the first record that is not part of a transaction.
+const APART: u64 = 1_000_000_000;
+
+/// Observations that are stored before anything is measured, of these patients and at no encounter.
+const OBSERVATIONS: u64 = 2_000;
+
+/// Further index rows of the resources that show what a row costs.
+const MORE_ROWS: usize = 24;
 
 /// A server and what has been stored in it.
 pub struct Workload {
@@ -31,14 +39,19 @@ pub struct Workload {
     bundles: Arc<AtomicU64>,
 }
 
+/// Where a server is, and the connections to it.
 #[derive(Clone)]
-struct Http {
+pub struct Http {
     client: Client,
     base: Arc<str>,
 }
 
 impl Http {
-    async fn send(&self, method: Method, path: &str, body: Option<String>) -> Result<String> {
+    /// The answer to a request, which must succeed.
+    ///
+    /// # Errors
+    /// When it does not: with the status and the beginning of the answer.
+    pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> Result<String> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(body) = body {
             request = request.header("content-type", "application/fhir+json").body(body);
@@ -50,6 +63,11 @@ impl Http {
             bail!("{status}: {}", text.chars().take(500).collect::<String>());
         }
         Ok(text)
+    }
+
+    /// The address that paths are appended to.
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     /// Creates a resource and returns its id.
@@ -68,13 +86,8 @@ impl Http {
 
 impl Workload {
     pub fn new(base: &str, bounds: Bounds, processes: Processes) -> Result<Workload> {
-        let client = Client::builder()
-            .no_proxy()
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(bounds.concurrency)
-            .build()?;
         let http = Http {
-            client,
+            client: client(bounds).build()?,
             base: base.into(),
         };
         Ok(Workload {
@@ -88,30 +101,65 @@ impl Workload {
         })
     }
 
-    /// `POST /Observation`, after some patients.
-    pub async fn create(&mut self) -> Result<Measure> {
+    /// Stores the organisations, some patients, and observations that belong to no encounter.
+    pub async fn prepare(&mut self) -> Result<()> {
+        let organizations = records::organizations();
+        self.http
+            .send(Method::POST, "", Some(organizations.to_string()))
+            .await?;
         let mut patients = Vec::new();
         for number in 0..PATIENTS {
-            patients.push(self.http.create(&records::patient(number)).await?);
+            // Other numbers than the imported ones have.
+            patients.push(self.http.create(&records::patient(APART + number)).await?);
         }
         self.patients = Arc::new(patients);
+        let bounds = Bounds {
+            operations: OBSERVATIONS,
+            time: Duration::MAX,
+            ..self.bounds
+        };
+        let few = self.create_within("create", bounds, 0).await?;
+        self.stored += records::HOUSES + records::WARDS + PATIENTS + few.operations;
+        Ok(())
+    }
+
+    /// `POST /Observation`.
+    pub async fn create(&mut self) -> Result<Measure> {
+        let measure = self.create_within("create", self.bounds, 0).await?;
+        self.stored += measure.operations;
+        Ok(measure)
+    }
+
+    /// The same of observations with more index rows, and how many more.
+    pub async fn create_with_more_rows(&mut self) -> Result<(Measure, usize)> {
+        let name = format!("create, {MORE_ROWS} more index rows");
+        let measure = self.create_within(&name, self.bounds, MORE_ROWS).await?;
+        self.stored += measure.operations;
+        Ok((measure, MORE_ROWS))
+    }
+
+    async fn create_within(&mut self, name: &str, bounds: Bounds, more_codes: usize) -> Result<Measure> {
         let created = Arc::new(Mutex::new(Vec::new()));
         let (http, patients, list) = (self.http.clone(), self.patients.clone(), created.clone());
-        let measure = drive("create", self.bounds, self.processes, move |number| {
+        let measure = drive(name, bounds, self.processes, move |number| {
             let (http, patients, list) = (http.clone(), patients.clone(), list.clone());
             async move {
                 let subject = format!("Patient/{}", patients[number as usize % patients.len()]);
-                let id = http.create(&records::observation(number, &subject, None)).await?;
+                let observation = records::observation(APART + number, &subject, None);
+                let id = http
+                    .create(&records::with_more_codes(observation, number, more_codes))
+                    .await?;
                 let mut list = list.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 list.push(("Observation".to_owned(), id));
                 Ok(())
             }
         })
         .await?;
-        self.created = Arc::new(std::mem::take(
-            &mut *created.lock().unwrap_or_else(|poisoned| poisoned.into_inner()),
-        ));
-        self.stored += PATIENTS + measure.operations;
+        if more_codes == 0 {
+            self.created = Arc::new(std::mem::take(
+                &mut *created.lock().unwrap_or_else(|poisoned| poisoned.into_inner()),
+            ));
+        }
         Ok(measure)
     }
 
@@ -173,18 +221,33 @@ impl Workload {
         .await
     }
 
-    /// Imports until `resources` are stored.
-    pub async fn grow(&mut self, resources: u64) -> Result<()> {
+    /// Imports until `resources` are stored; `None` when they are.
+    pub async fn grow(&mut self, resources: u64) -> Result<Option<Measure>> {
         let missing = resources.saturating_sub(self.stored).div_ceil(BUNDLE);
-        if missing > 0 {
-            let bounds = Bounds {
-                operations: missing,
-                time: std::time::Duration::MAX,
-                ..self.bounds
-            };
-            self.stored += self.import_within(bounds).await?.operations * BUNDLE;
+        if missing == 0 {
+            return Ok(None);
         }
-        Ok(())
+        let bounds = Bounds {
+            operations: missing,
+            time: Duration::MAX,
+            ..self.bounds
+        };
+        let measure = self.import_within(bounds).await?;
+        self.stored += measure.operations * BUNDLE;
+        let name = format!("import until {resources}, per resource");
+        Ok(Some(measure.per(&name, BUNDLE)))
+    }
+
+    /// The searches, each for `time` at most.
+    pub async fn searches(&self, time: Duration) -> Result<Vec<SearchMeasure>> {
+        let bundles = self.bundles.load(Ordering::Relaxed);
+        searches::measure(&self.http, self.bounds, self.processes, time, bundles).await
+    }
+
+    /// A search whose answers are compressed, for comparison.
+    pub async fn compressed(&self) -> Result<Measure> {
+        let url = format!("{}/Observation?status=final", self.http.base);
+        fetch("search, compressed answer", url, true, self.bounds, self.processes).await
     }
 
     /// How many resources were stored.
@@ -202,137 +265,20 @@ impl Workload {
         let (kind, id) = self.created.first().context("nothing was created")?;
         self.http.send(Method::GET, &format!("/{kind}/{id}"), None).await
     }
-
-    /// Every kind of search, one after the other, and a page deep in a long answer.
-    pub async fn searches(&self) -> Result<Vec<Measure>> {
-        let loinc = |place| format!("http://loinc.org|{}", code(place));
-        let patients = self.patients.clone();
-        let patient = move |number: u64| patients[number as usize % patients.len()].clone();
-        let day = |number: u64| format!("20{}-0{}-1{}", 10 + number % 16, 1 + number % 9, number % 9);
-        let somebody = patient.clone();
-        let mut measures = vec![
-            self.search("search: rare code", move |n| {
-                format!("/Observation?code={}", loinc(1200 + n as u32 % 700))
-            })
-            .await?,
-            self.search("search: frequent code", move |n| {
-                format!("/Observation?code={}", loinc(n as u32 % 3))
-            })
-            .await?,
-            self.search("search: status", |_| "/Observation?status=final".to_owned())
-                .await?,
-            self.search("search: code and category", move |n| {
-                format!("/Observation?code={}&category=vital-signs", loinc(n as u32 % 9))
-            })
-            .await?,
-            self.search("search: code and rare status", move |n| {
-                format!("/Observation?code={}&status=amended", loinc(n as u32 % 90))
-            })
-            .await?,
-            self.search("search: one of four codes", move |n| {
-                let codes: Vec<_> = (0..4).map(|more| loinc(n as u32 % 50 + 3 * more)).collect();
-                format!("/Observation?code={}", codes.join(","))
-            })
-            .await?,
-            self.search("search: patient", move |n| {
-                format!("/Observation?patient={}", patient(n))
-            })
-            .await?,
-            self.search("search: patient and date", {
-                let patient = somebody.clone();
-                move |n| format!("/Observation?patient={}&date=ge{}", patient(n), day(n))
-            })
-            .await?,
-            self.search("search: patient, newest first", {
-                let patient = somebody.clone();
-                move |n| format!("/Observation?patient={}&_sort=-date", patient(n))
-            })
-            .await?,
-            self.search("search: name", |n| {
-                format!("/Patient?name={}", ["smi", "garc", "nguy", "oka"][n as usize % 4])
-            })
-            .await?,
-            self.search("search: name:contains", |n| {
-                format!("/Patient?name:contains={}", ["mith", "owals", "anak"][n as usize % 3])
-            })
-            .await?,
-            self.search("search: day", move |n| format!("/Encounter?date={}", day(n)))
-                .await?,
-            self.search("search: since", move |n| format!("/Observation?date=ge{}", day(n)))
-                .await?,
-            self.search("search: value of a code", move |n| {
-                format!("/Observation?code={}&value-quantity=gt290", loinc(n as u32 % 9))
-            })
-            .await?,
-            self.search("search: encounter:missing", |_| {
-                "/Observation?encounter:missing=true".to_owned()
-            })
-            .await?,
-            self.search("search: patient's name (chain)", |n| {
-                format!("/Observation?patient.identifier=P{}", n % PATIENTS)
-            })
-            .await?,
-            self.search("search: with its patient", move |n| {
-                format!(
-                    "/Observation?code={}&_include=Observation:patient",
-                    loinc(n as u32 % 90)
-                )
-            })
-            .await?,
-        ];
-        for (name, after) in [("search: second page", 1), ("search: page 500", 499)] {
-            if let Some(path) = self.page("/Observation?status=final", after).await? {
-                measures.push(self.search(name, move |_| path.clone()).await?);
-            }
-        }
-        Ok(measures)
-    }
-
-    async fn search(&self, name: &str, path: impl Fn(u64) -> String + Send + Sync + 'static) -> Result<Measure> {
-        let http = self.http.clone();
-        let bounds = Bounds {
-            operations: self.bounds.operations.min(SEARCHES),
-            ..self.bounds
-        };
-        drive(name, bounds, self.processes, move |number| {
-            let (http, path) = (http.clone(), path(number));
-            async move {
-                http.send(Method::GET, &path, None).await?;
-                Ok(())
-            }
-        })
-        .await
-    }
-
-    /// The address of the page that `links` next links lead to; `None` when there are not as many pages.
-    async fn page(&self, first: &str, links: u32) -> Result<Option<String>> {
-        let mut path = first.to_owned();
-        for _ in 0..links {
-            let page: Value = serde_json::from_str(&self.http.send(Method::GET, &path, None).await?)?;
-            let next = page["link"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|link| link["relation"] == "next");
-            let Some(url) = next.and_then(|link| link["url"].as_str()) else {
-                return Ok(None);
-            };
-            let own = url
-                .strip_prefix(&*self.http.base)
-                .context("the next link leads to another server")?;
-            path = own.to_owned();
-        }
-        Ok(Some(path))
-    }
 }
 
-/// Fetches one address again and again.
-pub async fn fetch(name: &str, url: String, bounds: Bounds, processes: Processes) -> Result<Measure> {
-    let client = Client::builder()
-        .no_proxy()
-        .tcp_nodelay(true)
-        .pool_max_idle_per_host(bounds.concurrency)
-        .build()?;
+/// Clients ask for answers as they are. What compressing one costs is measured by itself.
+fn client(bounds: Bounds) -> ClientBuilder {
+    let builder = Client::builder().no_proxy().tcp_nodelay(true).gzip(false);
+    builder.pool_max_idle_per_host(bounds.concurrency)
+}
+
+/// Fetches one address again and again, compressed if `gzip` says so.
+///
+/// # Errors
+/// When every request failed.
+pub async fn fetch(name: &str, url: String, gzip: bool, bounds: Bounds, processes: Processes) -> Result<Measure> {
+    let client = client(bounds).gzip(gzip).build()?;
     drive(name, bounds, processes, move |_| {
         let request = client.get(&url);
         async move {

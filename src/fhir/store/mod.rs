@@ -63,13 +63,9 @@ impl Store {
             ("enable_mergejoin", "off"),
             ("jit", "off"),
         ];
-        // Such a search reads an index in its order, until the page is full.
+        // Such a search reads an index in its order, until the page is full, which a bitmap does not have.
         let timeout = search_timeout.as_millis().to_string();
-        let in_order = [
-            ("enable_bitmapscan", "off"),
-            ("enable_sort", "off"),
-            ("statement_timeout", timeout.as_str()),
-        ];
+        let in_order = [("enable_bitmapscan", "off"), ("statement_timeout", timeout.as_str())];
         let direct: Vec<_> = fixed.into_iter().chain(in_order).collect();
         // Any other search has as many good plans as it has values.
         // They are answered by one process each: starting others takes longer than a page.

@@ -26,12 +26,12 @@ mod table;
 mod workload;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sqlx::postgres::PgPool;
 
-use self::driver::Bounds;
+use self::driver::{Bounds, Measure};
 use self::processes::Processes;
 use self::server::Scratch;
 use self::table::{Figures, SearchesAt};
@@ -121,6 +121,7 @@ async fn measure_searches(
             figures.add(import);
         }
         if let Some(database) = database {
+            figures.add(words_collected(database, workload.processes()).await?);
             // Postgres looks by itself at what a table holds, but only after a minute, when these measurements are over.
             sqlx::query("ANALYZE").execute(database).await?;
         }
@@ -131,6 +132,30 @@ async fn measure_searches(
         });
     }
     Ok(())
+}
+
+/// Waits until the words of all resources are collected for full-text search, which is done beside other work.
+async fn words_collected(database: &PgPool, processes: Processes) -> Result<Measure> {
+    const WAITING: &str = "SELECT count(*) FROM text_pending";
+    let (before, begun) = (processes.cpu(), Instant::now());
+    let count: i64 = sqlx::query_scalar(WAITING).fetch_one(database).await?;
+    let mut waiting = count;
+    while waiting > 0 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        waiting = sqlx::query_scalar(WAITING).fetch_one(database).await?;
+    }
+    let operations = count.unsigned_abs();
+    let cpu = processes.cpu().since(before, operations);
+    Ok(Measure {
+        name: "words collected, per resource that waited".to_owned(),
+        operations,
+        errors: 0,
+        per_second: operations as f64 / begun.elapsed().as_secs_f64(),
+        p50_ms: 0.0,
+        p99_ms: 0.0,
+        server_cpu_ms: cpu.server,
+        database_cpu_ms: cpu.database,
+    })
 }
 
 /// Powers of ten from ten thousand, and the largest size itself.

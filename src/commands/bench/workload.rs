@@ -250,6 +250,11 @@ impl Workload {
         fetch("search, compressed answer", url, true, self.bounds, self.processes).await
     }
 
+    /// Whose CPU is counted.
+    pub fn processes(&self) -> Processes {
+        self.processes
+    }
+
     /// How many resources were stored.
     pub fn stored(&self) -> u64 {
         self.stored

@@ -180,6 +180,10 @@ impl Plan<'_> {
         if on_resource {
             self.group.write_live(sql, driver);
         }
+        if first.by == SortBy::LastUpdated {
+            // Its index leaves out what is only referred to. All that is live is in it, but the planner does not know that.
+            sql.push(" AND ").column(driver, ".version > 0");
+        }
         let SortBy::Parameter { params, family } = &first.by else {
             return;
         };

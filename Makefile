@@ -20,7 +20,7 @@ lint: setup $(EXAMPLES) ## formatting, clippy without warnings, the arrows betwe
 	cargo clippy --all-targets --quiet -- --deny warnings
 	cargo test --quiet --test arrows --test dependencies
 
-bench: setup ## the figures of docs/performance.md: this server beside bare SQL, and the micro benchmarks
+bench: setup ## the figures of docs/performance.md: this server beside bare SQL, and the micro benchmarks (ten minutes)
 	cargo build --release
 	cargo bench --bench knowledge
 	./target/release/medconsult bench
@@ -29,7 +29,7 @@ bench-layouts: setup ## measure the index layouts of docs/decisions/0001 at a mi
 	./benches/layouts/run.sh
 
 conformance: setup $(EXAMPLES) ## run HL7's official suites and write docs/conformance.md
-	cargo run --quiet -- conformance --record docs/conformance.md
+	MEDCONSULT_LOG_FILTER=warn cargo run --quiet -- conformance --record docs/conformance.md
 
 audit: ## known security holes in dependencies (needs a network and cargo-deny)
 	cargo deny check advisories

@@ -33,7 +33,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/fhir/", post(transaction::handle).get(search::handle_system))
         .route("/fhir/metadata", get(capabilities::handle))
         .route("/fhir/_history", get(history::handle_system))
-        .route("/fhir/_search", post(search::handle_system))
+        .route("/fhir/_search", post(search::handle_system_form))
         .route(
             "/fhir/${operation}",
             get(operation::handle_get).post(operation::handle_post),
@@ -58,6 +58,11 @@ pub fn router(app: Arc<App>) -> Router {
                 .put(update::handle)
                 .patch(patch::handle)
                 .delete(delete::handle),
+        )
+        .route("/fhir/{type}/{id}/{member}", get(search::handle_compartment))
+        .route(
+            "/fhir/{type}/{id}/{member}/_search",
+            post(search::handle_compartment_form),
         )
         .route("/fhir/{type}/{id}/_history", get(history::handle_instance))
         .route("/fhir/{type}/{id}/_history/{version}", get(vread::handle))

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::http::patch;
 use super::resource::instant;
+use super::search::Parameter;
 use super::server::FhirServer;
 use crate::knowledge::definitions::{SearchParameterType, TypeDefinition};
 
@@ -33,8 +34,10 @@ pub fn capability_statement(server: &FhirServer) -> String {
             mode: "server",
             security: json!({"cors": !settings.cors_origins.is_empty()}),
             resource: resources(server),
-            interaction: codes(["transaction", "batch", "history-system"]),
+            interaction: codes(["transaction", "batch", "search-system", "history-system"]),
+            search_param: system_parameters(server),
             operation: operations(server, None),
+            compartment: compartments(server),
         }],
     };
     serde_json::to_string(&statement).expect("strings and lists always serialise")
@@ -64,8 +67,11 @@ struct Rest {
     security: Value,
     resource: Vec<Resource>,
     interaction: Vec<Code>,
+    search_param: Vec<SearchParam>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     operation: Vec<Value>,
+    /// Canonical URLs of CompartmentDefinitions.
+    compartment: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -98,7 +104,8 @@ struct Code {
 #[derive(Serialize)]
 struct SearchParam {
     name: &'static str,
-    definition: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    definition: Option<&'static str>,
     r#type: &'static str,
 }
 
@@ -107,29 +114,78 @@ fn codes<const N: usize>(codes: [&'static str; N]) -> Vec<Code> {
 }
 
 /// The parameters that every resource has without an index row of its own.
-fn common_parameters(server: &FhirServer) -> Vec<SearchParam> {
+fn rowless_parameters(server: &FhirServer) -> Vec<SearchParam> {
     let parameter = |name, definition, r#type| SearchParam {
         name,
         definition,
         r#type,
     };
-    let mut common = vec![
-        parameter("_id", "http://hl7.org/fhir/SearchParameter/Resource-id", "token"),
+    let mut rowless = vec![
+        parameter("_id", Some("http://hl7.org/fhir/SearchParameter/Resource-id"), "token"),
         parameter(
             "_lastUpdated",
-            "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
+            Some("http://hl7.org/fhir/SearchParameter/Resource-lastUpdated"),
             "date",
         ),
+        // The search page of R4 defines these, and no SearchParameter does.
+        parameter("_filter", None, "special"),
+        parameter("_has", None, "special"),
+        parameter("_list", None, "special"),
     ];
     if server.settings.full_text {
         let content = "http://hl7.org/fhir/SearchParameter/Resource-content";
         let text = "http://hl7.org/fhir/SearchParameter/DomainResource-text";
-        common.extend([
-            parameter("_content", content, "string"),
-            parameter("_text", text, "string"),
+        rowless.extend([
+            parameter("_content", Some(content), "string"),
+            parameter("_text", Some(text), "string"),
         ]);
     }
-    common
+    rowless
+}
+
+/// The parameters of a search over all types: those that every type has.
+fn system_parameters(server: &FhirServer) -> Vec<SearchParam> {
+    let mut types = server.definitions.resource_types();
+    let Some(first) = types.next() else { return Vec::new() };
+    let others: Vec<&TypeDefinition> = types.collect();
+    let everywhere = |parameter: &&Parameter| {
+        let on = |ty: &&TypeDefinition| server.search.parameter(&ty.name, &parameter.definition.code).is_some();
+        others.iter().all(on)
+    };
+    let common = server
+        .search
+        .parameters(&first.name)
+        .filter(everywhere)
+        .map(search_param);
+    let of_system = SearchParam {
+        name: "_type",
+        definition: None,
+        r#type: "special",
+    };
+    rowless_parameters(server)
+        .into_iter()
+        .chain([of_system])
+        .chain(common)
+        .collect()
+}
+
+fn search_param(parameter: &Parameter) -> SearchParam {
+    SearchParam {
+        name: &parameter.definition.code,
+        definition: Some(&parameter.definition.url),
+        r#type: kind(parameter.definition.kind),
+    }
+}
+
+fn compartments(server: &FhirServer) -> Vec<String> {
+    let codes = server
+        .definitions
+        .compartments
+        .iter()
+        .map(|compartment| &compartment.code);
+    codes
+        .map(|code| format!("http://hl7.org/fhir/CompartmentDefinition/{}", code.to_lowercase()))
+        .collect()
 }
 
 fn resources(server: &FhirServer) -> Vec<Resource> {
@@ -143,11 +199,7 @@ fn resources(server: &FhirServer) -> Vec<Resource> {
 
 fn resource(server: &FhirServer, ty: &'static TypeDefinition, includes: &Includes) -> Resource {
     let name = ty.name.as_str();
-    let indexed = server.search.parameters(name).map(|parameter| SearchParam {
-        name: &parameter.definition.code,
-        definition: &parameter.definition.url,
-        r#type: kind(parameter.definition.kind),
-    });
+    let indexed = server.search.parameters(name).map(search_param);
     Resource {
         r#type: name,
         profile: format!("http://hl7.org/fhir/StructureDefinition/{name}"),
@@ -171,7 +223,7 @@ fn resource(server: &FhirServer, ty: &'static TypeDefinition, includes: &Include
         conditional_delete: "single",
         search_include: includes.forward.get(name).cloned().unwrap_or_default(),
         search_rev_include: includes.reverse.get(name).cloned().unwrap_or_default(),
-        search_param: common_parameters(server).into_iter().chain(indexed).collect(),
+        search_param: rowless_parameters(server).into_iter().chain(indexed).collect(),
         operation: operations(server, Some(name)),
     }
 }

@@ -13,6 +13,7 @@ use super::query::Query;
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, Result, excerpt};
 use crate::fhir::preferences::{Handling, Preferences};
+use crate::fhir::search::Scope;
 use crate::fhir::server::FhirServer;
 use crate::fhir::summary::Projection;
 
@@ -33,6 +34,40 @@ pub struct VersionPath {
     pub resource_type: &'static str,
     pub id: String,
     pub version: String,
+}
+
+/// `[compartment]/[id]/[type]`
+pub struct CompartmentPath {
+    owner: &'static str,
+    id: String,
+    /// `None` for `*`.
+    member: Option<&'static str>,
+}
+
+impl CompartmentPath {
+    /// # Errors
+    /// 404 for a type that R4 does not have and for what can be no id.
+    pub fn new(server: &FhirServer, owner: &str, id: &str, member: &str) -> Result<CompartmentPath> {
+        let owner = resource_type(server, owner)?;
+        check_id(owner, id, &Method::GET)?;
+        let member = match member {
+            "*" => None,
+            name => Some(resource_type(server, name)?),
+        };
+        Ok(CompartmentPath {
+            owner,
+            id: id.to_owned(),
+            member,
+        })
+    }
+
+    pub fn scope(&self) -> Scope<'_> {
+        Scope::Compartment {
+            owner: self.owner,
+            id: &self.id,
+            member: self.member,
+        }
+    }
 }
 
 /// The name in `/$name`, and the type, id and version before it as far as the URL has them.
@@ -156,6 +191,16 @@ impl FromRequestParts<Arc<FhirServer>> for InstancePath {
             resource_type,
             id: names.id(resource_type, &parts.method)?,
         })
+    }
+}
+
+impl FromRequestParts<Arc<FhirServer>> for CompartmentPath {
+    type Rejection = FhirError;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Arc<FhirServer>) -> Result<CompartmentPath> {
+        let names = Names::of(parts).await?;
+        let name = |name| names.get(name).unwrap_or_default();
+        CompartmentPath::new(server, name("type"), name("id"), name("member"))
     }
 }
 

@@ -35,10 +35,11 @@ use axum::http::Method;
 pub use answer::Answer;
 pub use conditions::Conditions;
 
-use self::extract::{Ask, OperationPath, check_id, resource_type};
+use self::extract::{Ask, CompartmentPath, OperationPath, check_id, resource_type};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, Result, excerpt};
 use crate::fhir::preferences::Preferences;
+use crate::fhir::search::Scope;
 use crate::fhir::server::FhirServer;
 use crate::fhir::store::HistoryScope;
 
@@ -78,11 +79,11 @@ pub async fn get(
     };
     let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
     match segments[..] {
-        [""] => search::search(server, caller, None, ask).await,
+        [""] => search::search(server, caller, Scope::System, ask).await,
         ["metadata"] => Ok(capabilities::capabilities(server)),
         ["_history"] => history::history(server, caller, HistoryScope::System, ask).await,
         [name] if name.starts_with('$') => operation::get(server, caller, on(None, None, None, name)?, ask).await,
-        [name] => search::search(server, caller, Some(resource_type(server, name)?), ask).await,
+        [name] => search::search(server, caller, Scope::Type(name), ask).await,
         [name, "_history"] => {
             history::history(server, caller, HistoryScope::Type(resource_type(server, name)?), ask).await
         }
@@ -99,6 +100,10 @@ pub async fn get(
         }
         [name, id, operation] if operation.starts_with('$') => {
             operation::get(server, caller, on(Some(name), Some(id), None, operation)?, ask).await
+        }
+        [owner, id, member] => {
+            let path = CompartmentPath::new(server, owner, id, member)?;
+            search::search(server, caller, path.scope(), ask).await
         }
         [name, id, "_history", version] => vread::vread(server, caller, instance(name, id)?, id, version, ask).await,
         [name, id, "_history", version, operation] if operation.starts_with('$') => {

@@ -12,6 +12,8 @@ use crate::fhir::error::Issue;
 #[derive(Debug)]
 pub struct Search {
     pub types: Types,
+    /// Below the base: `Patient`, empty for all types, `Patient/1/Observation`.
+    pub path: String,
     /// All must hold.
     pub(super) criteria: Vec<Criterion>,
     pub(super) sort: Vec<SortKey>,
@@ -68,6 +70,8 @@ pub struct ResourceType {
 pub enum Types {
     One(ResourceType),
     Many(Vec<ResourceType>),
+    /// Every type that there is.
+    All(Vec<ResourceType>),
 }
 
 impl Types {
@@ -83,7 +87,7 @@ impl Types {
     pub fn as_slice(&self) -> &[ResourceType] {
         match self {
             Types::One(one) => std::slice::from_ref(one),
-            Types::Many(many) => many,
+            Types::Many(many) | Types::All(many) => many,
         }
     }
 
@@ -99,6 +103,11 @@ pub(super) enum Criterion {
     Ids {
         ids: Vec<String>,
         negated: bool,
+    },
+    /// One resource alone.
+    Resource {
+        ty: ResourceType,
+        id: String,
     },
     /// `_lastUpdated`
     LastUpdated(Vec<date::Match>),
@@ -205,7 +214,11 @@ impl Criterion {
     /// How many criteria it consists of, at all depths.
     pub(super) fn size(&self) -> usize {
         match self {
-            Criterion::Ids { .. } | Criterion::LastUpdated(_) | Criterion::Text(_) | Criterion::Rows { .. } => 1,
+            Criterion::Ids { .. }
+            | Criterion::Resource { .. }
+            | Criterion::LastUpdated(_)
+            | Criterion::Text(_)
+            | Criterion::Rows { .. } => 1,
             Criterion::Chain { criteria, .. }
             | Criterion::Has { criteria, .. }
             | Criterion::All(criteria)
@@ -218,7 +231,11 @@ impl Criterion {
     pub(super) fn visit<'c>(&'c self, visit: &mut impl FnMut(&'c Criterion)) {
         visit(self);
         match self {
-            Criterion::Ids { .. } | Criterion::LastUpdated(_) | Criterion::Text(_) | Criterion::Rows { .. } => {}
+            Criterion::Ids { .. }
+            | Criterion::Resource { .. }
+            | Criterion::LastUpdated(_)
+            | Criterion::Text(_)
+            | Criterion::Rows { .. } => {}
             Criterion::Chain { criteria, .. }
             | Criterion::Has { criteria, .. }
             | Criterion::All(criteria)

@@ -84,10 +84,7 @@ fn encode(values: &[Option<String>], rid: i64) -> Vec<u8> {
 /// Over all that decides which resources come in which order.
 fn digest(search: &Search, values: &[Option<String>], rid: i64) -> [u8; DIGEST] {
     let mut hasher = Sha256::new();
-    for ty in search.types.as_slice() {
-        hasher.update(ty.name);
-        hasher.update([0]);
-    }
+    hasher.update(&search.path);
     for (name, value) in search.honoured.iter().filter(|(name, _)| !is_presentation(name)) {
         hasher.update([0]);
         hasher.update(name);
@@ -138,6 +135,10 @@ pub(super) fn cast(by: &SortBy) -> &'static str {
             ..
         }
         | SortBy::Score => "::text::numeric",
+        SortBy::Parameter {
+            family: Family::Reference,
+            ..
+        } => "::text::bigint",
         SortBy::Id | SortBy::Parameter { .. } => "::text",
     }
 }

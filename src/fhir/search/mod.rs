@@ -46,7 +46,7 @@ pub use criterion::{ResourceType, Search, Total, Types};
 pub use explain::{Explained, Step};
 pub use last::{MAX_LAST, last_of_each};
 pub use page::page_bundle;
-pub use parse::parse;
+pub use parse::{Scope, parse};
 pub use registry::{Family, Parameter, SearchRegistry};
 
 use self::contained::Contained;

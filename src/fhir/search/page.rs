@@ -1,6 +1,5 @@
 //! A page of results as a Bundle (<https://hl7.org/fhir/R4/bundle.html#searchset>).
 
-use super::criterion::Types;
 use super::parse::CURSOR;
 use super::{Cursor, Search, SearchPage, explain};
 use crate::fhir::error::FhirError;
@@ -39,9 +38,9 @@ pub fn page_bundle(
 fn links(bundle: &mut Searchset<'_>, server: &FhirServer, search: &Search, page: &SearchPage) {
     let at = |cursor: Option<&Cursor>| {
         let mut url = server.settings.base_url.clone();
-        if let Types::One(ty) = &search.types {
+        if !search.path.is_empty() {
             url.push('/');
-            url.push_str(ty.name);
+            url.push_str(&search.path);
         }
         let cursor = cursor.map(Cursor::to_string);
         let pairs = search

@@ -13,6 +13,7 @@ mod limits;
 mod matching;
 mod paging;
 mod sort;
+mod system;
 mod terminology;
 mod text;
 

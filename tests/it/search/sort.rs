@@ -1,6 +1,6 @@
 //! `_sort`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{observation, patient};
 use crate::bench::bench;
@@ -59,4 +59,36 @@ async fn sorting_puts_missing_values_last_on_every_page() {
         bench.pages("Observation?_sort=-value-quantity&_count=1").await.concat(),
         ["y", "x"]
     );
+}
+
+#[tokio::test]
+async fn references_are_sorted_by_what_they_lead_to() {
+    let bench = bench().await;
+    let about = |subject: Value| json!({"subject": subject});
+    let by = |reference: &str| json!({"reference": reference});
+    bench
+        .store([
+            patient("p2", json!({})),
+            patient("p1", json!({})),
+            observation("a", about(by("Patient/p1"))),
+            observation("b", about(by("Patient/p2"))),
+            observation("c", about(by("http://elsewhere.org/Patient/1"))),
+            observation("d", json!({"subject": by("Patient/p2"), "effectiveDateTime": "2020"})),
+            observation("e", json!({})),
+            observation("f", about(by("Patient/p1"))),
+        ])
+        .await;
+    for (query, order) in [
+        ("_sort=subject", "b d a f c e"),
+        ("_sort=-subject", "f a d b e c"),
+        ("_sort=subject,-_id", "d b f a e c"),
+        ("_sort=subject,date", "d b a f c e"),
+        ("_sort=date,subject", "d b a f c e"),
+        ("_sort=-patient&subject:missing=false", "f a d b c"),
+    ] {
+        for count in [1, 3, 10] {
+            let pages = bench.pages(&format!("Observation?{query}&_count={count}")).await;
+            assert_eq!(pages.concat().join(" "), order, "{query} by {count}");
+        }
+    }
 }

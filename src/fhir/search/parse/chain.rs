@@ -46,7 +46,10 @@ impl Criteria<'_> {
         targets.dedup();
         let ends = rest(&targets);
         let criterion = |(ty, link): (ResourceType, Result<(&Parameter, Vec<ResourceType>), Refusal>)| {
-            let criterion = link.and_then(|(parameter, targets)| ways(ty, parameter, &targets, &ends));
+            let criterion = link.and_then(|(parameter, targets)| {
+                let params = self.registry().numbers(ty.name, parameter)?;
+                ways(ty, parameter, &params, &targets, &ends)
+            });
             (ty, criterion)
         };
         links.into_iter().map(criterion).collect()
@@ -103,6 +106,7 @@ impl Criteria<'_> {
             );
             return Err(FhirError::not_supported(text).into());
         }
+        let params = self.registry().numbers(source.name, parameter)?;
         let criterion = together(rest(&[source], name))?;
         let answer = |&ty: &ResourceType| {
             if !parameter.definition.targets.iter().any(|target| target == ty.name) {
@@ -110,7 +114,7 @@ impl Criteria<'_> {
             }
             let has = Criterion::Has {
                 source: Types::One(source),
-                params: vec![parameter.id],
+                params: params.clone(),
                 criteria: vec![criterion.clone()],
             };
             (ty, Ok(has))
@@ -143,6 +147,7 @@ fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
 fn ways(
     ty: ResourceType,
     parameter: &Parameter,
+    params: &[i16],
     targets: &[ResourceType],
     ends: &Answers,
 ) -> Result<Criterion, Refusal> {
@@ -166,7 +171,7 @@ fn ways(
     }
     let chain = |(types, criterion): (Vec<ResourceType>, Criterion)| {
         Some(Criterion::Chain {
-            params: vec![parameter.id],
+            params: params.to_vec(),
             target: Types::of(&types)?,
             criteria: vec![criterion],
         })
@@ -206,8 +211,15 @@ pub(super) fn refused(types: &[ResourceType], refusal: &Refusal) -> Answers {
 /// The first refusal: what is searched over several types must mean something on each.
 pub(super) fn together(answers: Answers) -> Result<Criterion, Refusal> {
     let mut criteria: Vec<Criterion> = Vec::new();
+    let several = answers.len() > 1;
     for (_, answer) in answers {
-        let criterion = answer?;
+        let criterion = match answer {
+            Err(Refusal::Unknown(text)) if several => {
+                let text = format!("{text} A search over several types takes what all of them have; _type names them.");
+                return Err(Refusal::Unknown(text));
+            }
+            answer => answer?,
+        };
         if !criteria.iter_mut().any(|known| known.absorb(&criterion)) {
             criteria.push(criterion);
         }

@@ -14,6 +14,7 @@
 //! | `:[type]`, `:identifier` | reference |
 //! | `a.b=`, `_has:Type:a:b=` | [`chain`] |
 //! | `_filter=` | [`comparison`] |
+//! | `_type=`, `_list=` | [`scope`] |
 //!
 //! A modifier that does not apply and a value that cannot be read are always refused: ignoring either would answer another
 //! question. A parameter that is not known is refused when the client asked for `handling=strict`; else it is ignored, the
@@ -24,11 +25,14 @@ mod comparison;
 mod filter;
 mod includes;
 mod results;
+mod scope;
 mod value;
+
+pub use self::scope::Scope;
 
 use self::value::Criteria;
 use super::contained::Contained;
-use super::criterion::{ResourceType, Search, SortBy, SortKey, Total, Types};
+use super::criterion::{Search, SortBy, SortKey, Total};
 use super::cursor::Cursor;
 use crate::fhir::error::{FhirError, Issue, IssueType, excerpt};
 use crate::fhir::preferences::Handling;
@@ -43,26 +47,34 @@ pub(super) const CURSOR: &str = "_cursor";
 /// Reads the pairs of a query, percent-decoded and in order.
 ///
 /// # Errors
-/// 404 for an unknown type; 400 for a value or modifier that cannot be honoured, for a damaged page link, and with
+/// 404 for an unknown type or compartment; 400 for a value or modifier that cannot be honoured, for a damaged page link, and with
 /// [`Handling::Strict`] for a parameter that is not known.
-pub fn parse(
+pub fn parse<'s>(
     server: &FhirServer,
-    resource_type: &str,
+    scope: impl Into<Scope<'s>>,
     pairs: &[(String, String)],
     handling: Handling,
 ) -> Result<Search, FhirError> {
-    let types = server.store.types();
-    let (Some(id), Some(name)) = (types.id(resource_type), types.known(resource_type)) else {
-        return Err(FhirError::unknown_type(resource_type));
-    };
+    let scope = scope.into();
+    let criteria = Criteria::new(server);
     if pairs.len() > MAX_PARAMETERS {
         return Err(FhirError::too_costly(format!(
             "A search may have at most {MAX_PARAMETERS} parameters."
         )));
     }
+    let mut only = pairs
+        .iter()
+        .filter(|(name, _)| name == "_type")
+        .map(|(_, types)| types.as_str());
+    let start = criteria.start(scope, only.next())?;
+    if only.next().is_some() {
+        let text = "_type can be given once, with commas between the types.";
+        return Err(FhirError::bad_value(text).at("http._type"));
+    }
     let search = Search {
-        types: Types::One(ResourceType { id, name }),
-        criteria: Vec::new(),
+        types: start.types,
+        path: start.path,
+        criteria: start.criteria,
         sort: Vec::new(),
         includes: Vec::new(),
         count: server.settings.default_count.min(server.settings.max_count),
@@ -74,9 +86,10 @@ pub fn parse(
         honoured: Vec::new(),
     };
     let mut reader = Reader {
-        criteria: Criteria::new(server),
+        criteria,
         server,
         handling,
+        takes_types: matches!(scope, Scope::System | Scope::Compartment { member: None, .. }),
         search,
         cursor: None,
     };
@@ -107,6 +120,8 @@ struct Reader<'s> {
     server: &'s FhirServer,
     criteria: Criteria<'s>,
     handling: Handling,
+    /// Whether `_type` may say which types are searched.
+    takes_types: bool,
     search: Search,
     cursor: Option<String>,
 }
@@ -155,6 +170,12 @@ impl Reader<'_> {
             "_explain" => Ok(self.explain(value)?),
             _ if code == "_include" => self.include(value, false, modifier),
             _ if code == "_revinclude" => self.include(value, true, modifier),
+            "_type" if self.takes_types => Ok(()),
+            "_type" => {
+                let text = "_type chooses among the types of a search over several; this one is over one type.";
+                Err(Refusal::Unknown(text.to_owned()))
+            }
+            "_query" => Err(FhirError::not_supported("There are no named queries, hence no _query.").into()),
             "_filter" => {
                 let filter = self.criteria.filter(self.search.types.as_slice(), value)?;
                 self.search.criteria.push(filter);

@@ -82,13 +82,9 @@ impl Reader<'_> {
                     let text = format!("{} cannot be sorted by the composite parameter {code}.", ty.name);
                     return Err(Refusal::Unknown(text));
                 }
-                Some(parameter) if parameter.family != Family::Reference => {
+                Some(parameter) => {
                     params.extend(self.criteria.registry().numbers(ty.name, parameter)?);
                     families.push(parameter.family);
-                }
-                Some(_) => {
-                    let text = format!("{} cannot be sorted by the reference parameter {code}.", ty.name);
-                    return Err(Refusal::Unknown(text));
                 }
                 None => {
                     let text = format!("{} has no parameter '{}' to sort by.", ty.name, excerpt(code));

@@ -95,6 +95,7 @@ impl<'s> Criteria<'s> {
             .map_or((name, None), |(code, modifier)| (code, Some(modifier)));
         let criterion = match code {
             "_id" => self.ids(values, modifier)?,
+            "_list" => self.members_of_lists(modifier, &values.join(","))?,
             "_lastUpdated" => match modifier {
                 None => Criterion::LastUpdated(self.dates(values)?),
                 Some(other) => return Err(inapplicable(code, other, &[]).into()),

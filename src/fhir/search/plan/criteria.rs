@@ -31,6 +31,7 @@ fn write_after(sql: &mut Sql, table: Alias, after: Option<i64>) {
 pub(super) fn write_type(sql: &mut Sql, resource: Alias, types: &Types) {
     match types {
         Types::One(ty) => _ = sql.column(resource, ".type = ").bind(ty.id),
+        Types::All(_) => _ = sql.push("true"),
         Types::Many(_) => _ = sql.column(resource, ".type = ANY(").bind(types.ids()).push(")"),
     }
 }

@@ -106,7 +106,9 @@ impl<'s> Group<'s> {
     /// `None` when nothing can match any more.
     fn add(&mut self, criterion: &'s Criterion, numbers: &Numbers) -> Option<()> {
         match criterion {
-            Criterion::Ids { .. } | Criterion::LastUpdated(_) => self.columns.push(criterion),
+            Criterion::Ids { .. } | Criterion::Resource { .. } | Criterion::LastUpdated(_) => {
+                self.columns.push(criterion)
+            }
             Criterion::Text(query) => self.sets.push(Set::Text(query)),
             Criterion::Rows {
                 params,
@@ -225,7 +227,12 @@ impl<'s> Group<'s> {
 
     /// Whether some index leads to the resources, so that not all of the type must be tried.
     fn is_selective(&self) -> bool {
-        let is_id = |criterion: &&Criterion| matches!(criterion, Criterion::Ids { negated: false, .. });
+        let is_id = |criterion: &&Criterion| {
+            matches!(
+                criterion,
+                Criterion::Ids { negated: false, .. } | Criterion::Resource { .. }
+            )
+        };
         !self.sets.is_empty() || self.columns.iter().any(is_id)
     }
 
@@ -319,6 +326,13 @@ impl<'s> Group<'s> {
                         .bind(ids.clone())
                         .push(")");
                 }
+                Criterion::Resource { ty, id } => match self.home {
+                    Home::Alone => {
+                        sql.push(" AND ").column(resource, ".type = ").bind(ty.id);
+                        sql.push(" AND ").column(resource, ".id = ").bind(id.clone());
+                    }
+                    Home::Contained => _ = sql.push(" AND false"),
+                },
                 Criterion::LastUpdated(dates) if self.home == Home::Contained => {
                     let container = sql.new_alias();
                     sql.push(" AND EXISTS (SELECT FROM resource ")

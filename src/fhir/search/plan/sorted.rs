@@ -197,6 +197,7 @@ impl Plan<'_> {
                 .push(" WHERE ");
             write_params(sql, other, params);
             sql.push(" AND ").column(other, ".rid = ").column(driver, ".rid");
+            self.write_as_written(sql, other, family);
             sql.push(")");
             return;
         }
@@ -217,8 +218,12 @@ impl Plan<'_> {
         sql.push(")");
     }
 
-    /// Quantities are sorted by the number as written, not by rows of converted units.
+    /// ` AND …`: the rows that are sorted by. Quantities are sorted by the number as written, not by rows of converted
+    /// units; references by the resource of this server that they lead to.
     fn write_as_written(&self, sql: &mut Sql, table: Alias, family: Family) {
+        if family == Family::Reference {
+            sql.push(" AND ").column(table, ".target IS NOT NULL");
+        }
         if family == Family::Quantity
             && let Some(&converted) = self.numbers.systems.get(quantity::CANONICAL)
         {
@@ -254,7 +259,7 @@ struct Value<'k> {
 fn write_row(sql: &mut Sql, table: Alias, family: Family) {
     let columns: &[&'static str] = match family {
         Family::Token => &[".code", ".system"],
-        Family::Reference => &[".target", ".url"],
+        Family::Reference => &[".target"],
         Family::String => &[".norm", ".exact"],
         Family::Date => &[".low", ".high"],
         Family::Quantity => &[".low", ".high", ".code", ".system"],

@@ -288,11 +288,13 @@ impl<'s> Group<'s> {
     }
 
     fn scans(&self, distinct: bool, newest: Option<i64>) -> Scans {
-        match &self.sets[..] {
-            [Set::Rows(condition)] if distinct && self.columns.is_empty() && self.tests.is_empty() => match newest {
-                Some(limit) if condition.branches.len() > 1 => Scans::Limited(limit),
-                _ => Scans::Each,
-            },
+        if !distinct || !self.columns.is_empty() || !self.tests.is_empty() {
+            return Scans::Merged;
+        }
+        match (&self.sets[..], newest) {
+            ([Set::Rows(condition)], Some(limit)) if condition.branches.len() > 1 => Scans::Limited(limit),
+            ([Set::Rows(_)], _) => Scans::Each,
+            ([Set::Any(_)], Some(limit)) => Scans::Limited(limit),
             _ => Scans::Merged,
         }
     }
@@ -440,8 +442,14 @@ impl Set<'_> {
             }
             Set::Any(arms) => {
                 for (n, arm) in arms.iter().enumerate() {
-                    sql.push(if n == 0 { "" } else { " UNION ALL " });
-                    arm.write_set(sql, false, after, None);
+                    sql.push(if n == 0 { "(" } else { " UNION ALL (" });
+                    if let Scans::Limited(limit) = scans {
+                        let rid = arm.write_set(sql, true, after, Some(limit));
+                        sql.push(" ORDER BY ").column(rid, ".rid DESC LIMIT ").bind(limit);
+                    } else {
+                        arm.write_set(sql, false, after, None);
+                    }
+                    sql.push(")");
                 }
                 return;
             }

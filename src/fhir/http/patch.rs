@@ -13,7 +13,7 @@
 //! | nothing there to be patched | 404 or 410 |
 //! | `If-Match` names another version; the criteria match several | 412 |
 //! | another Content-Type | 415, with `Accept-Patch` |
-//! | an operation does not fit the resource, or the result is not valid | 422 |
+//! | an operation does not fit the resource, the result is not valid, or the patch is too large | 422 |
 
 use axum::body::Body;
 use axum::extract::State;

@@ -98,7 +98,7 @@ mod tests {
             parse(json!(vec![json!({"op": "remove", "path": "/a"}); 1001]))
                 .unwrap_err()
                 .status,
-            400
+            422
         );
     }
 
@@ -118,6 +118,6 @@ mod tests {
         apply(&patch, &mut document).expect("a member that is replaced does not add up");
         let doubling = json!(vec![json!({"op": "copy", "from": "/a", "path": "/a/-"}); 60]);
         let error = apply(&parse(doubling).unwrap(), &mut json!({"a": [1]})).unwrap_err();
-        assert_eq!(error.status, 400);
+        assert_eq!(error.status, 422);
     }
 }

@@ -14,7 +14,9 @@ use crate::config::Config;
 use crate::fhir::hooks::{Guard, Hooks};
 use crate::fhir::integrity::ReferentialIntegrity;
 use crate::fhir::operations;
-use crate::fhir::search::text;
+use crate::fhir::profiles;
+use crate::fhir::search::own::OwnSearchParameters;
+use crate::fhir::search::{reindex, text};
 use crate::fhir::server::{FhirServer, FhirSettings};
 use crate::fhir::terminology::upkeep::TerminologyUpkeep;
 use crate::jobs::{Registry, Worker};
@@ -36,9 +38,14 @@ impl App {
     /// # Errors
     /// When the database cannot be read.
     pub async fn build(config: Config, database: Database, clock: Clock, ids: IdGenerator) -> Result<Arc<Self>> {
-        let server = FhirServer::open(&database, settings(&config), hooks(&config), clock.clone(), ids.clone());
-        let fhir = server.await.context("cannot open the FHIR server on the database")?;
-        let fhir = Arc::new(fhir);
+        let server = FhirServer::open(
+            &database,
+            settings(&config),
+            hooks(&config, &clock),
+            clock.clone(),
+            ids.clone(),
+        );
+        let fhir = Arc::new(server.await.context("cannot open the FHIR server on the database")?);
         let jobs = handlers(&fhir).context("a schedule cannot be read")?;
         Ok(Arc::new(Self {
             config,
@@ -62,8 +69,28 @@ impl App {
         )
     }
 
+    /// What a server does before its first request: its rules become those of the database, and its definitions are
+    /// stored.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn prepare(&self) -> Result<()> {
+        let in_charge = reindex::take_charge(&self.fhir).await;
+        in_charge.context("cannot compare the rules of the index with those in the database")?;
+        if self.config.fhir.profiles {
+            let loaded = profiles::load(&self.fhir).await;
+            loaded.context("cannot store the definitions that the server brings")?;
+        }
+        Ok(())
+    }
+
     /// Answers requests until `stop` becomes true; then takes no new ones and finishes those that have begun.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: watch::Receiver<bool>) {
+        let (app, stopped) = (self.clone(), stop.clone());
+        tokio::spawn(async move {
+            let FhirServer { search, store, .. } = &*app.fhir;
+            search.follow(store, &app.database.write, stopped).await;
+        });
         listen::serve(listener, router(self), stop).await;
     }
 }
@@ -84,8 +111,11 @@ fn settings(config: &Config) -> FhirSettings {
 }
 
 /// Every hook, in the order in which they run.
-fn hooks(config: &Config) -> Hooks {
-    let mut guards: Vec<Box<dyn Guard>> = vec![Box::new(TerminologyUpkeep)];
+fn hooks(config: &Config, clock: &Clock) -> Hooks {
+    let mut guards: Vec<Box<dyn Guard>> = vec![
+        Box::new(OwnSearchParameters::new(clock.clone())),
+        Box::new(TerminologyUpkeep),
+    ];
     if config.fhir.referential_integrity {
         guards.push(Box::new(ReferentialIntegrity));
     }
@@ -101,13 +131,15 @@ fn hooks(config: &Config) -> Hooks {
             Box::new(operations::Meta),
             Box::new(operations::MetaAdd),
             Box::new(operations::MetaDelete),
+            Box::new(operations::Reindex),
+            Box::new(operations::ReindexStatus),
         ],
     }
 }
 
 /// The handlers of jobs, and the jobs that come with the clock.
 fn handlers(fhir: &Arc<FhirServer>) -> Result<Registry> {
-    let mut registry = Registry::new();
+    let mut registry = reindex::handlers(Registry::new(), fhir);
     if fhir.settings.full_text {
         let fhir = fhir.clone();
         let collect = move |_| {

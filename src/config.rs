@@ -71,11 +71,13 @@ pub struct HttpConfig {
 }
 
 /// What the server demands of resources beyond the rules of FHIR.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FhirConfig {
     /// Refuse references that lead nowhere, and the deletion of what others refer to.
     pub referential_integrity: bool,
+    /// Store MedConsult's own definitions (`profiles/`) at the start.
+    pub profiles: bool,
 }
 
 /// How much a search answers.
@@ -152,6 +154,15 @@ impl Default for HttpConfig {
             max_body_bytes: 50 * 1024 * 1024,
             body_timeout_seconds: 30,
             cors_origins: Vec::new(),
+        }
+    }
+}
+
+impl Default for FhirConfig {
+    fn default() -> Self {
+        Self {
+            referential_integrity: false,
+            profiles: true,
         }
     }
 }

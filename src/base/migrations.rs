@@ -8,11 +8,16 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 /// Number, description and text of each file in `migrations/`.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "jobs", include_str!("../../migrations/0002_jobs.sql")),
     (3, "search", include_str!("../../migrations/0003_search.sql")),
     (4, "search_rows", include_str!("../../migrations/0004_search_rows.sql")),
+    (
+        5,
+        "search_registry",
+        include_str!("../../migrations/0005_search_registry.sql"),
+    ),
     (6, "terminology", include_str!("../../migrations/0006_terminology.sql")),
 ];
 

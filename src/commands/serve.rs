@@ -46,6 +46,7 @@ async fn serve(
     config.listen = listener.local_addr()?;
     let base = config.fhir_base();
     let app = App::build(config, database.pools.clone(), Clock::system(), IdGenerator::random()).await?;
+    app.prepare().await?;
     let worker = (app.config.jobs.concurrency > 0).then(|| {
         let (worker, stop) = (app.worker(), stop.clone());
         tokio::spawn(async move { worker.run(stop).await })

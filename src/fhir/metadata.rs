@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use super::http::patch;
 use super::resource::instant;
-use super::search::Parameter;
+use super::search::{Parameter, SearchRegistry};
 use super::server::FhirServer;
 use crate::knowledge::definitions::{SearchParameterType, TypeDefinition};
 
-/// JSON text of the CapabilityStatement.
-pub fn capability_statement(server: &FhirServer) -> String {
+/// JSON text of the CapabilityStatement, with the search parameters of one moment.
+pub fn capability_statement(server: &FhirServer, registry: &SearchRegistry) -> String {
     let settings = &server.settings;
     let statement = Statement {
         resource_type: "CapabilityStatement",
@@ -33,9 +33,9 @@ pub fn capability_statement(server: &FhirServer) -> String {
         rest: [Rest {
             mode: "server",
             security: json!({"cors": !settings.cors_origins.is_empty()}),
-            resource: resources(server),
+            resource: resources(server, registry),
             interaction: codes(["transaction", "batch", "search-system", "history-system"]),
-            search_param: system_parameters(server),
+            search_param: system_parameters(server, registry),
             operation: operations(server, None),
             compartment: compartments(server),
         }],
@@ -45,7 +45,7 @@ pub fn capability_statement(server: &FhirServer) -> String {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Statement {
+struct Statement<'r> {
     resource_type: &'static str,
     url: String,
     name: &'static str,
@@ -57,17 +57,17 @@ struct Statement {
     fhir_version: &'static str,
     format: [&'static str; 2],
     patch_format: [&'static str; 3],
-    rest: [Rest; 1],
+    rest: [Rest<'r>; 1],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Rest {
+struct Rest<'r> {
     mode: &'static str,
     security: Value,
-    resource: Vec<Resource>,
+    resource: Vec<Resource<'r>>,
     interaction: Vec<Code>,
-    search_param: Vec<SearchParam>,
+    search_param: Vec<SearchParam<'r>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     operation: Vec<Value>,
     /// Canonical URLs of CompartmentDefinitions.
@@ -76,7 +76,7 @@ struct Rest {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Resource {
+struct Resource<'r> {
     r#type: &'static str,
     profile: String,
     interaction: Vec<Code>,
@@ -91,7 +91,7 @@ struct Resource {
     search_include: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     search_rev_include: Vec<String>,
-    search_param: Vec<SearchParam>,
+    search_param: Vec<SearchParam<'r>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     operation: Vec<Value>,
 }
@@ -102,11 +102,13 @@ struct Code {
 }
 
 #[derive(Serialize)]
-struct SearchParam {
-    name: &'static str,
+struct SearchParam<'r> {
+    name: &'r str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    definition: Option<&'static str>,
+    definition: Option<&'r str>,
     r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documentation: Option<&'static str>,
 }
 
 fn codes<const N: usize>(codes: [&'static str; N]) -> Vec<Code> {
@@ -114,11 +116,12 @@ fn codes<const N: usize>(codes: [&'static str; N]) -> Vec<Code> {
 }
 
 /// The parameters that every resource has without an index row of its own.
-fn rowless_parameters(server: &FhirServer) -> Vec<SearchParam> {
+fn rowless_parameters(server: &FhirServer) -> Vec<SearchParam<'static>> {
     let parameter = |name, definition, r#type| SearchParam {
         name,
         definition,
         r#type,
+        documentation: None,
     };
     let mut rowless = vec![
         parameter("_id", Some("http://hl7.org/fhir/SearchParameter/Resource-id"), "token"),
@@ -144,23 +147,23 @@ fn rowless_parameters(server: &FhirServer) -> Vec<SearchParam> {
 }
 
 /// The parameters of a search over all types: those that every type has.
-fn system_parameters(server: &FhirServer) -> Vec<SearchParam> {
+fn system_parameters<'r>(server: &FhirServer, registry: &'r SearchRegistry) -> Vec<SearchParam<'r>> {
     let mut types = server.definitions.resource_types();
     let Some(first) = types.next() else { return Vec::new() };
     let others: Vec<&TypeDefinition> = types.collect();
     let everywhere = |parameter: &&Parameter| {
-        let on = |ty: &&TypeDefinition| server.search.parameter(&ty.name, &parameter.definition.code).is_some();
+        let on = |ty: &&TypeDefinition| registry.parameter(&ty.name, &parameter.definition.code).is_some();
         others.iter().all(on)
     };
-    let common = server
-        .search
+    let common = registry
         .parameters(&first.name)
         .filter(everywhere)
-        .map(search_param);
+        .map(|parameter| search_param(registry, parameter));
     let of_system = SearchParam {
         name: "_type",
         definition: None,
         r#type: "special",
+        documentation: None,
     };
     rowless_parameters(server)
         .into_iter()
@@ -169,11 +172,13 @@ fn system_parameters(server: &FhirServer) -> Vec<SearchParam> {
         .collect()
 }
 
-fn search_param(parameter: &Parameter) -> SearchParam {
+fn search_param<'r>(registry: &SearchRegistry, parameter: &'r Parameter) -> SearchParam<'r> {
+    let incomplete = registry.is_incomplete(parameter.id);
     SearchParam {
         name: &parameter.definition.code,
         definition: Some(&parameter.definition.url),
-        r#type: kind(parameter.definition.kind),
+        r#type: parameter.definition.kind.code(),
+        documentation: incomplete.then_some("Resources are being indexed by it. Until that is done, a search says so."),
     }
 }
 
@@ -188,18 +193,25 @@ fn compartments(server: &FhirServer) -> Vec<String> {
         .collect()
 }
 
-fn resources(server: &FhirServer) -> Vec<Resource> {
-    let includes = Includes::of(server);
+fn resources<'r>(server: &FhirServer, registry: &'r SearchRegistry) -> Vec<Resource<'r>> {
+    let includes = Includes::of(server, registry);
     server
         .definitions
         .resource_types()
-        .map(|ty| resource(server, ty, &includes))
+        .map(|ty| resource(server, registry, ty, &includes))
         .collect()
 }
 
-fn resource(server: &FhirServer, ty: &'static TypeDefinition, includes: &Includes) -> Resource {
+fn resource<'r>(
+    server: &FhirServer,
+    registry: &'r SearchRegistry,
+    ty: &'static TypeDefinition,
+    includes: &Includes,
+) -> Resource<'r> {
     let name = ty.name.as_str();
-    let indexed = server.search.parameters(name).map(search_param);
+    let indexed = registry
+        .parameters(name)
+        .map(|parameter| search_param(registry, parameter));
     Resource {
         r#type: name,
         profile: format!("http://hl7.org/fhir/StructureDefinition/{name}"),
@@ -231,23 +243,23 @@ fn resource(server: &FhirServer, ty: &'static TypeDefinition, includes: &Include
 /// `Source:parameter` for every reference parameter, by the type it starts from and by the types it may lead to.
 struct Includes {
     forward: BTreeMap<&'static str, Vec<String>>,
-    reverse: BTreeMap<&'static str, Vec<String>>,
+    reverse: BTreeMap<String, Vec<String>>,
 }
 
 impl Includes {
-    fn of(server: &FhirServer) -> Includes {
+    fn of(server: &FhirServer, registry: &SearchRegistry) -> Includes {
         let mut includes = Includes {
             forward: BTreeMap::new(),
             reverse: BTreeMap::new(),
         };
         for ty in server.definitions.resource_types() {
-            let parameters = server.search.parameters(&ty.name).map(|parameter| parameter.definition);
+            let parameters = registry.parameters(&ty.name).map(|parameter| &parameter.definition);
             for parameter in parameters.filter(|parameter| parameter.kind == SearchParameterType::Reference) {
                 let include = format!("{}:{}", ty.name, parameter.code);
                 for target in &parameter.targets {
                     includes
                         .reverse
-                        .entry(target.as_str())
+                        .entry(target.clone())
                         .or_default()
                         .push(include.clone());
                 }
@@ -275,18 +287,4 @@ fn operations(server: &FhirServer, resource_type: Option<&str>) -> Vec<Value> {
     });
     here.map(|definition| json!({"name": definition["code"], "definition": definition["url"]}))
         .collect()
-}
-
-fn kind(kind: SearchParameterType) -> &'static str {
-    match kind {
-        SearchParameterType::Number => "number",
-        SearchParameterType::Date => "date",
-        SearchParameterType::String => "string",
-        SearchParameterType::Token => "token",
-        SearchParameterType::Reference => "reference",
-        SearchParameterType::Composite => "composite",
-        SearchParameterType::Quantity => "quantity",
-        SearchParameterType::Uri => "uri",
-        SearchParameterType::Special => "special",
-    }
 }

@@ -12,6 +12,7 @@ pub mod operations;
 pub mod parameters;
 pub mod patch;
 pub mod preferences;
+pub mod profiles;
 pub mod references;
 pub mod resource;
 pub mod search;

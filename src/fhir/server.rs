@@ -1,12 +1,11 @@
 //! All that the FHIR server is made of.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::commit;
 use super::error::FhirError;
 use super::hooks::Hooks;
-use super::search::SearchRegistry;
+use super::search::LiveRegistry;
 use super::search::index::INDEX_VERSION;
 use super::search::text;
 use super::store::Store;
@@ -17,7 +16,7 @@ use crate::knowledge::validation::Validator;
 /// One FHIR endpoint over one database; shared by all requests.
 pub struct FhirServer {
     pub store: Store,
-    pub search: SearchRegistry,
+    pub search: LiveRegistry,
     pub definitions: &'static Definitions,
     pub validator: Validator,
     pub hooks: Hooks,
@@ -26,8 +25,6 @@ pub struct FhirServer {
     pub settings: FhirSettings,
     /// Marks the rules by which index rows are made: rows with another mark are replaced when their resource is written.
     pub(super) index_version: i32,
-    /// The CapabilityStatement, written when it is first asked for: it is large, and the same as long as the server runs.
-    pub(super) capabilities: OnceLock<String>,
 }
 
 /// What an operator may set.
@@ -68,7 +65,7 @@ impl FhirServer {
         let definitions = Definitions::r4();
         let store = Store::open(database, definitions, settings.search_timeout).await?;
         text::prepare(&store, settings.full_text).await?;
-        let search = SearchRegistry::load(&store, definitions, &settings.base_url).await?;
+        let search = LiveRegistry::open(&store, definitions, &settings.base_url).await?;
         let validator = Validator::new(definitions);
         let index_version = commit::index_version(INDEX_VERSION, &settings.base_url);
         Ok(FhirServer {
@@ -81,7 +78,6 @@ impl FhirServer {
             ids,
             settings,
             index_version,
-            capabilities: OnceLock::new(),
         })
     }
 }

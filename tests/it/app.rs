@@ -130,7 +130,7 @@ pub struct TestApp {
     pub base: String,
     pub client: Client,
     pub app: Arc<App>,
-    database: TestDatabase,
+    database: Arc<TestDatabase>,
     stop: watch::Sender<bool>,
 }
 
@@ -141,15 +141,15 @@ pub async fn spawn_app() -> TestApp {
 
 /// Starts a server with other settings than the default ones.
 pub async fn spawn_app_with(change: impl FnOnce(&mut Config)) -> TestApp {
-    spawn(TestDatabase::new().await, change).await
+    spawn(Arc::new(TestDatabase::new().await), change).await
 }
 
 /// Starts a server on a database that the test has prepared.
 pub async fn spawn_app_on(database: TestDatabase) -> TestApp {
-    spawn(database, |_| {}).await
+    spawn(Arc::new(database), |_| {}).await
 }
 
-async fn spawn(database: TestDatabase, change: impl FnOnce(&mut Config)) -> TestApp {
+async fn spawn(database: Arc<TestDatabase>, change: impl FnOnce(&mut Config)) -> TestApp {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = Config {
         listen: listener.local_addr().unwrap(),
@@ -157,6 +157,8 @@ async fn spawn(database: TestDatabase, change: impl FnOnce(&mut Config)) -> Test
     };
     config.database.write_connections = 8;
     config.database.read_connections = 4;
+    // Tests count what is there; those of search parameters turn it on.
+    config.fhir.profiles = false;
     change(&mut config);
     let sizes = PoolSizes {
         write: config.database.write_connections,
@@ -166,6 +168,7 @@ async fn spawn(database: TestDatabase, change: impl FnOnce(&mut Config)) -> Test
     let app = App::build(config, pools, Clock::system(), IdGenerator::random())
         .await
         .expect("the server is put together");
+    app.prepare().await.expect("the server is prepared");
     let (stop, stopped) = watch::channel(false);
     let address = format!("http://{}", app.config.listen);
     tokio::spawn(app.clone().serve(listener, stopped));
@@ -182,6 +185,11 @@ async fn spawn(database: TestDatabase, change: impl FnOnce(&mut Config)) -> Test
 }
 
 impl TestApp {
+    /// Starts another server on the same database.
+    pub async fn beside(&self) -> TestApp {
+        spawn(self.database.clone(), |_| {}).await
+    }
+
     /// A request for `path`: one that starts with `/` is from the root of the server, any other from the FHIR base.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = if path.starts_with("http://") {

@@ -14,5 +14,6 @@ mod jobs;
 mod load;
 mod operations;
 mod search;
+mod search_parameters;
 mod search_property;
 mod setup;

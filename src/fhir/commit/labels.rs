@@ -52,6 +52,7 @@ pub async fn change_labels(
         match attempt_change(server, caller, target, change, labels).await {
             Ok(content) => return Ok(content.get("meta").cloned().unwrap_or_default()),
             Err(Stop::Failed(error)) => return Err(error.error),
+            Err(Stop::Outdated) => server.search.refresh(&server.store).await?,
             Err(Stop::Crossed) => tokio::time::sleep(pause(server, attempt)).await,
         }
     }

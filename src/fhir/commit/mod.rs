@@ -22,6 +22,10 @@
 //!
 //! **Labels** (`meta.profile`, `.tag`, `.security`) can be changed without a new version, by [`change_labels`].
 //!
+//! **Search parameters** may change at any time ([`own`](super::search::own)). The statement that writes names the generation
+//! of the registry that its index rows were made by; when there is a newer one nothing is stored, and the whole is done
+//! again by that.
+//!
 //! **An update that changes nothing makes no version**: a client that writes back what it read finds the same version.
 
 mod labels;
@@ -37,7 +41,7 @@ use serde_json::Value;
 pub use self::labels::{LabelChange, LabelTarget, change_labels};
 use self::prepare::Prepared;
 pub(super) use self::prepare::check_content;
-pub(super) use self::write::index_version;
+pub(super) use self::write::{index_tables, index_version, reindex};
 use super::caller::Caller;
 use super::error::FhirError;
 use super::patch::Patch;
@@ -161,6 +165,8 @@ impl<T> AtOp<T> for Result<T, FhirError> {
 enum Stop {
     /// Others were in the way: the same may succeed when it is done again from the start.
     Crossed,
+    /// The search parameters have changed: done again by the present ones, the same may succeed.
+    Outdated,
     Failed(CommitError),
 }
 
@@ -186,14 +192,25 @@ const ATTEMPTS: u32 = 6;
 /// matches, 422 for an invalid resource. 503 where the database is not there or others were in the way too often.
 pub async fn commit(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Result<Vec<Outcome>, CommitError> {
     let mut prepared = Prepared::new(server, ops)?;
+    let changes_registry = prepared
+        .steps
+        .iter()
+        .any(|step| step.resource_type == "SearchParameter");
     for attempt in 1..=ATTEMPTS {
         let result = match prepared.is_plain() {
             true => prepared.store_plain(server).await,
             false => prepared.store(server, caller).await,
         };
         match result {
-            Ok(outcomes) => return Ok(outcomes),
+            Ok(outcomes) => {
+                // Who stores a search parameter may use it at once. Should this fail, the next write makes up for it.
+                if changes_registry && let Err(error) = server.search.refresh(&server.store).await {
+                    tracing::warn!(%error, "the search parameters could not be read again");
+                }
+                return Ok(outcomes);
+            }
             Err(Stop::Failed(error)) => return Err(error),
+            Err(Stop::Outdated) => server.search.refresh(&server.store).await?,
             Err(Stop::Crossed) => tokio::time::sleep(pause(server, attempt)).await,
         }
     }

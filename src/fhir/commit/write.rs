@@ -3,7 +3,7 @@
 //! Each table has a part in the statement (a data-modifying CTE) whose rows come as one array per column, so the text of
 //! the statement depends on which tables it touches and not on how many rows: each text is planned once per connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -19,7 +19,9 @@ use super::prepare::{Action, Prepared};
 use super::resolve::instant_of;
 use super::transaction::Pending;
 use super::{AtOp, Outcome, Stop};
+use crate::fhir::error::FhirError;
 use crate::fhir::resource::{self, StoredResource};
+use crate::fhir::search::SearchRegistry;
 use crate::fhir::search::contained::{self, ContainedRows};
 use crate::fhir::search::index::{IndexRows, ResourceRows};
 use crate::fhir::server::FhirServer;
@@ -89,7 +91,8 @@ pub async fn write(
         });
         texts.push(text);
     }
-    let index = Index::of(server, connection, ids, pending).await?;
+    let registry = server.search.current();
+    let index = Index::of(server, &registry, connection, ids, pending).await?;
     let (new, changed): (Vec<_>, Vec<_>) = pending.iter().zip(&texts).partition(|(p, _)| p.current.is_none());
     let (new, changed) = (Versions::of(&new), Versions::of(&changed));
     let noted: Vec<i64> = match server.settings.full_text {
@@ -107,7 +110,9 @@ pub async fn write(
         notes: !noted.is_empty(),
     };
     let sql = statement(shape);
-    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(server.index_version);
+    let mut query = sqlx::query(AssertSqlSafe(sql))
+        .bind(server.index_version)
+        .bind(registry.generation());
     if shape.wipes {
         query = query.bind(&index.wiped.rid[..]).bind(&index.wiped.param[..]);
     }
@@ -122,7 +127,7 @@ pub async fn write(
     if shape.creates {
         query = new.bind(query);
     }
-    let written = query.execute(connection).await?.rows_affected();
+    let written = query.execute(connection).await.map_err(refusal)?.rows_affected();
     let expected = if shape.creates {
         new.rid.len()
     } else {
@@ -132,6 +137,75 @@ pub async fn write(
         return Err(Stop::Crossed);
     }
     Ok(pending.iter().zip(texts).map(|(p, text)| stored(p, text)).collect())
+}
+
+/// Makes the index rows of resources of one type anew: those of all parameters or `only` those of some, replacing whatever
+/// is there.
+///
+/// The caller has locked the resources. Answers whether it was done: not if the registry has another generation by now.
+///
+/// # Errors
+/// 500 when a search parameter cannot be compiled, 503 when the database does not answer.
+pub async fn reindex(
+    server: &FhirServer,
+    registry: &SearchRegistry,
+    connection: &mut PgConnection,
+    ids: &mut Ids<'_>,
+    (resource_type, resources): (&str, &[(i64, Value)]),
+    only: Option<&HashSet<i16>>,
+) -> Result<bool, FhirError> {
+    let rids: Vec<i64> = resources.iter().map(|(rid, _)| *rid).collect();
+    let known = known_contained(connection, rids.clone()).await?;
+    let mut wiped = Wiped::default();
+    let mut sides = Vec::with_capacity(resources.len());
+    for (rid, content) in resources {
+        let known = known.get(rid).map_or(&[][..], Vec::as_slice);
+        wiped.push_all(server, registry, (resource_type, *rid), known, only);
+        let mut after = Side::of_content(server, registry, resource_type, content)?;
+        if let Some(only) = only {
+            after.retain(only);
+        }
+        sides.push((*rid, known, Side::known(known), after));
+    }
+    let index = Index::of_sides(server, connection, ids, sides).await?;
+    let shape = Shape {
+        creates: false,
+        may_collide: false,
+        updates: false,
+        wipes: !wiped.rid.is_empty(),
+        gone: families_of(&index.gone),
+        added: families_of(&index.added),
+        notes: false,
+    };
+    let mut query = sqlx::query(AssertSqlSafe(statement(shape)))
+        .bind(server.index_version)
+        .bind(registry.generation());
+    if shape.wipes {
+        query = query.bind(&wiped.rid[..]).bind(&wiped.param[..]);
+    }
+    query = bind_families(query, &index.gone, shape.gone);
+    query = bind_families(query, &index.added, shape.added);
+    // Rows of some parameters say nothing about the rules behind the others.
+    let marked = if only.is_none() { rids } else { Vec::new() };
+    match query.bind(marked).execute(connection).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_outdated(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn refusal(error: sqlx::Error) -> Stop {
+    if is_outdated(&error) {
+        Stop::Outdated
+    } else {
+        error.into()
+    }
+}
+
+/// Whether a statement was refused because it named another generation of the registry than the present one.
+fn is_outdated(error: &sqlx::Error) -> bool {
+    let state = error.as_database_error().and_then(|error| error.code());
+    state.as_deref() == Some(OUTDATED)
 }
 
 fn stored(p: &Pending, text: Option<Text>) -> StoredResource {
@@ -188,38 +262,43 @@ struct KnownContained {
 impl Index {
     async fn of(
         server: &FhirServer,
+        registry: &SearchRegistry,
         connection: &mut PgConnection,
         ids: &mut Ids<'_>,
         pending: &[Pending],
     ) -> Result<Index, Stop> {
-        let known = known_contained(server, connection, pending).await?;
+        let containers = pending.iter().filter(|p| is_stale(server, p) || p.has_contained());
+        let known = known_contained(connection, containers.map(|p| p.rid).collect()).await?;
         let mut wiped = Wiped::default();
         let mut sides = Vec::with_capacity(pending.len());
         for p in pending {
-            let after = Side::of(server, p, p.after.as_ref())?;
+            let after = Side::of(server, registry, p, p.after.as_ref())?;
             let known = known.get(&p.rid).map_or(&[][..], Vec::as_slice);
             let before = if is_stale(server, p) {
                 // Other rules made its rows, so they cannot be told from its content.
-                wiped.push(
-                    p.rid,
-                    server.search.parameters(p.resource_type).map(|parameter| parameter.id),
-                );
-                for inner in known {
-                    let name = server.store.types().name(inner.type_id).unwrap_or_default();
-                    wiped.push(inner.rid, server.search.parameters(name).map(|parameter| -parameter.id));
-                }
+                wiped.push_all(server, registry, (p.resource_type, p.rid), known, None);
                 Side::known(known)
             } else {
-                Side::of(server, p, p.before.as_ref())?
+                Side::of(server, registry, p, p.before.as_ref())?
             };
             sides.push((p.rid, known, before, after));
         }
+        let index = Index::of_sides(server, connection, ids, sides).await?;
+        Ok(Index { wiped, ..index })
+    }
+
+    async fn of_sides<'v>(
+        server: &FhirServer,
+        connection: &mut PgConnection,
+        ids: &mut Ids<'_>,
+        sides: Vec<(i64, &'v [KnownContained], Side<'v>, Side<'v>)>,
+    ) -> Result<Index, FhirError> {
         let new_contained = sides
             .iter()
             .map(|(_, known, _, after)| after.new_contained(known))
             .sum();
         let mut new_rids = server.store.new_rids(connection, new_contained).await?.into_iter();
-        let mut changes = Vec::with_capacity(pending.len());
+        let mut changes = Vec::with_capacity(sides.len());
         for (rid, known, before, after) in sides {
             push_changes(&mut changes, rid, known, before, after, &mut new_rids);
         }
@@ -228,7 +307,7 @@ impl Index {
             ids.intern(connection).await?;
             index = Index::columns(&changes, ids);
         }
-        Ok(Index { wiped, ..index })
+        Ok(index)
     }
 
     fn columns(changes: &[Change<'_>], ids: &mut Ids<'_>) -> Index {
@@ -242,6 +321,24 @@ impl Index {
 }
 
 impl Wiped {
+    /// All rows of a resource (its type and rid) and of those in it; `only` those under some parameters.
+    fn push_all(
+        &mut self,
+        server: &FhirServer,
+        registry: &SearchRegistry,
+        (resource_type, rid): (&str, i64),
+        known: &[KnownContained],
+        only: Option<&HashSet<i16>>,
+    ) {
+        let is_wanted = |param: &i16| only.is_none_or(|only| only.contains(param));
+        self.push(rid, registry.all_numbers(resource_type).filter(is_wanted));
+        for inner in known {
+            let name = server.store.types().name(inner.type_id).unwrap_or_default();
+            let params = registry.all_numbers(name).filter(is_wanted);
+            self.push(inner.rid, params.map(|param| -param));
+        }
+    }
+
     fn push(&mut self, rid: i64, params: impl Iterator<Item = i16>) {
         for param in params {
             self.rid.push(rid);
@@ -258,14 +355,36 @@ struct Side<'v> {
 }
 
 impl<'v> Side<'v> {
-    fn of(server: &FhirServer, p: &Pending, content: Option<&'v Value>) -> Result<Side<'v>, Stop> {
+    fn of(
+        server: &FhirServer,
+        registry: &SearchRegistry,
+        p: &Pending,
+        content: Option<&'v Value>,
+    ) -> Result<Side<'v>, Stop> {
         let Some(content) = content else {
             return Ok(Side::default());
         };
+        Ok(Side::of_content(server, registry, p.resource_type, content).at_op(p.op)?)
+    }
+
+    fn of_content(
+        server: &FhirServer,
+        registry: &SearchRegistry,
+        resource_type: &str,
+        content: &'v Value,
+    ) -> Result<Side<'v>, FhirError> {
         Ok(Side {
-            rows: server.search.rows(p.resource_type, content).at_op(p.op)?,
-            contained: server.search.contained(server.store.types(), content).at_op(p.op)?,
+            rows: registry.rows(resource_type, content)?,
+            contained: registry.contained(server.store.types(), content)?,
         })
+    }
+
+    /// Keeps the rows of these parameters.
+    fn retain(&mut self, params: &HashSet<i16>) {
+        self.rows.retain(|param| params.contains(&param));
+        for inner in &mut self.contained {
+            inner.rows.retain(|param| params.contains(&-param));
+        }
     }
 
     /// A version of which nothing is known but where its contained resources stand.
@@ -348,19 +467,19 @@ fn is_stale(server: &FhirServer, p: &Pending) -> bool {
     current.is_some_and(|current| current.index_version != server.index_version)
 }
 
-/// The contained resources of what is about to change, by the rid of their container and in order.
+impl Pending {
+    /// Whether the version before holds other resources.
+    fn has_contained(&self) -> bool {
+        let before = self.before.as_ref();
+        before.is_some_and(|before| before.get("contained").is_some())
+    }
+}
+
+/// The contained resources of these containers, by the rid of their container and in order.
 async fn known_contained(
-    server: &FhirServer,
     connection: &mut PgConnection,
-    pending: &[Pending],
-) -> Result<HashMap<i64, Vec<KnownContained>>, Stop> {
-    let has_contained = |p: &&Pending| {
-        p.before
-            .as_ref()
-            .is_some_and(|before| before.get("contained").is_some())
-    };
-    let containers = pending.iter().filter(|p| is_stale(server, p) || has_contained(p));
-    let containers: Vec<i64> = containers.map(|p| p.rid).collect();
+    containers: Vec<i64>,
+) -> Result<HashMap<i64, Vec<KnownContained>>, sqlx::Error> {
     let mut known: HashMap<i64, Vec<KnownContained>> = HashMap::new();
     if containers.is_empty() {
         return Ok(known);
@@ -463,6 +582,13 @@ impl Encode<'_, Postgres> for Jsonb<'_> {
         Ok(IsNull::No)
     }
 }
+
+/// The condition that the registry still has the generation that the index rows were made by. A change of the registry
+/// waits for all statements that write resources and keeps new ones waiting, so this cannot cross one.
+const IS_PRESENT: &str = "(SELECT generation = $2 OR search_registry_has_changed() FROM search_registry WHERE is_only)";
+
+/// The SQLSTATE that `search_registry_has_changed()` raises.
+const OUTDATED: &str = "MC001";
 
 type Columns = &'static [(&'static str, &'static str)];
 
@@ -575,6 +701,11 @@ const FAMILIES: [(&str, Columns); 9] = [
 
 /// The first so many of [`FAMILIES`] are every table with rows of parameters, each once.
 const TABLES: usize = 7;
+
+/// The names of the tables with rows of parameters.
+pub fn index_tables() -> impl Iterator<Item = &'static str> {
+    FAMILIES[..TABLES].iter().map(|(table, _)| *table)
+}
 
 /// Which of [`FAMILIES`] have rows, a bit for each.
 fn families_of(rows: &IndexRows) -> u16 {
@@ -705,11 +836,12 @@ struct Statement {
 }
 
 impl Statement {
-    /// `$1` is the index version; the others follow in the order in which [`write`] binds them. The last part is the
-    /// one whose rows are counted.
+    /// `$1` is the index version, `$2` the generation of the registry; the others follow in the order in which [`write`]
+    /// binds them. The last part is the one whose rows are counted, and whose condition refuses the whole statement when
+    /// the registry has another generation.
     fn of(shape: Shape) -> String {
         let mut sql = Statement {
-            parameters: 1,
+            parameters: 2,
             ..Statement::default()
         };
         if shape.wipes {
@@ -751,6 +883,9 @@ impl Statement {
         }
         if shape.creates {
             sql.create(shape.may_collide);
+        }
+        if !shape.creates && !shape.updates {
+            sql.mark();
         }
         sql.text
     }
@@ -799,7 +934,7 @@ impl Statement {
              FROM {rows} WHERE r.rid = n.rid"
         );
         if is_last {
-            self.last(&update)
+            self.last(&format!("{update} AND {IS_PRESENT}"))
         } else {
             self.part(&update)
         }
@@ -816,7 +951,16 @@ impl Statement {
             "INSERT INTO resource \
              (rid, last_updated, version, index_version, type, method, deleted, id, content, exact) \
              SELECT rid, last_updated, version, $1, type, method, content IS NULL, id, content, exact \
-             FROM {rows}{collision}"
+             FROM {rows} WHERE {IS_PRESENT}{collision}"
+        ));
+    }
+
+    /// Notes by which rules the rows of resources were made.
+    fn mark(&mut self) {
+        let rows = self.rows(&[("rid", "bigint[]")]);
+        self.last(&format!(
+            "UPDATE resource r SET index_version = $1 FROM {rows} \
+             WHERE r.rid = n.rid AND r.index_version <> $1 AND {IS_PRESENT}"
         ));
     }
 
@@ -849,6 +993,7 @@ mod tests {
             (false, true, false),
             (true, true, true),
             (false, true, true),
+            (false, false, true),
         ] {
             for families in 0..512 {
                 let shape = Shape {

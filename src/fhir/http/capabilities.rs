@@ -9,9 +9,10 @@ use crate::fhir::metadata;
 use crate::fhir::server::FhirServer;
 
 pub fn capabilities(server: &FhirServer) -> Answer {
-    let statement = server
+    let registry = server.search.current();
+    let statement = registry
         .capabilities
-        .get_or_init(|| metadata::capability_statement(server));
+        .get_or_init(|| metadata::capability_statement(server, &registry));
     Answer::with_body(statement.clone())
 }
 

@@ -253,7 +253,7 @@ async fn in_use(server: &FhirServer, _: &Caller, resource_type: Option<&str>) ->
         Some(name) => vec![name],
         None => server.definitions.resource_types().map(|ty| ty.name.as_str()).collect(),
     };
-    let registry = &server.search;
+    let registry = server.search.current();
     let codes = ["_profile", "_security", "_tag"];
     let params: Vec<i16> = types
         .iter()

@@ -4,6 +4,7 @@
 use super::contained::Contained;
 use super::cursor::Cursor;
 use super::registry::Family;
+use super::reindex::honesty::Concern;
 use super::text;
 use super::types::{concept, date, quantity, reference, string, token, uri};
 use crate::fhir::error::Issue;
@@ -25,6 +26,8 @@ pub struct Search {
     pub explain: bool,
     pub(super) cursor: Option<Cursor>,
     pub(super) contained: Contained,
+    /// Parameters that may not have found everything.
+    pub(super) concerns: Vec<Concern>,
     /// What was ignored, for the client.
     pub warnings: Vec<Issue>,
     /// The pairs that were honoured, but for the cursor: what `self` links to.
@@ -48,6 +51,32 @@ impl Search {
             criterion.visit(&mut |criterion| found |= matches!(criterion, Criterion::Text(_)));
         }
         found
+    }
+
+    /// Calls `visit` with the number of every parameter whose index rows it reads.
+    pub(super) fn visit_params(&self, visit: &mut impl FnMut(i16)) {
+        for criterion in &self.criteria {
+            criterion.visit(&mut |criterion| match criterion {
+                Criterion::Rows { params, .. } | Criterion::Chain { params, .. } | Criterion::Has { params, .. } => {
+                    params.iter().for_each(|&param| visit(param));
+                }
+                Criterion::Ids { .. }
+                | Criterion::Resource { .. }
+                | Criterion::LastUpdated(_)
+                | Criterion::Text(_)
+                | Criterion::All(_)
+                | Criterion::Any(_)
+                | Criterion::Not(_) => {}
+            });
+        }
+        for key in &self.sort {
+            if let SortBy::Parameter { params, .. } = &key.by {
+                params.iter().for_each(|&param| visit(param));
+            }
+        }
+        for include in &self.includes {
+            include.params.iter().for_each(|&param| visit(param));
+        }
     }
 
     /// Whether resources can lack the first sort key.

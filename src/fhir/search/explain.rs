@@ -243,8 +243,9 @@ fn place(step: &Step, names: &HashMap<i16, String>) -> String {
 /// `Type.code` of every search parameter, by number.
 fn names(server: &FhirServer) -> HashMap<i16, String> {
     let types = server.definitions.resource_types().map(|ty| ty.name.as_str());
+    let registry = server.search.current();
     types
-        .flat_map(|name| server.search.parameters(name).map(move |parameter| (name, parameter)))
+        .flat_map(|name| registry.parameters(name).map(move |parameter| (name, parameter)))
         .map(|(name, parameter)| (parameter.id, format!("{name}.{}", parameter.definition.code)))
         .collect()
 }

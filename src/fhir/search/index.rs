@@ -17,8 +17,9 @@ use crate::fhir::error::FhirError;
 use crate::fhir::store::{Ids, TypeNames};
 use crate::knowledge::extraction::Within;
 
-/// Raise it whenever the same resource would make other rows than before. Rows that an older number wrote are replaced
-/// as a whole when their resource is written next.
+/// Raise it whenever the same resource would make other rows than before. A server with another number than the one before
+/// it has all resources indexed anew in the background; rows that another number made are replaced as a whole when their
+/// resource is written.
 pub const INDEX_VERSION: i32 = 2;
 
 /// What one resource is found by.
@@ -159,6 +160,17 @@ impl<'v> ResourceRows<'v> {
                 *target = reference::Target::Url("".into());
             }
         }
+    }
+
+    /// Keeps the rows of the parameters that `keep` names.
+    pub fn retain(&mut self, keep: impl Fn(i16) -> bool) {
+        self.token.retain(|row| keep(row.param));
+        self.reference.retain(|row| keep(row.param));
+        self.string.retain(|row| keep(row.param));
+        self.date.retain(|row| keep(row.param));
+        self.quantity.retain(|row| keep(row.param));
+        self.uri.retain(|row| keep(row.param));
+        self.composite.retain(|row| keep(row.param));
     }
 
     /// The rows that are here and not in `other`.

@@ -1,6 +1,7 @@
 //! The latest Observations of each kind, among those that a search matches: what `$lastn` answers with.
 
 use super::plan::{LastParameters, Numbers, Plan};
+use super::reindex::honesty;
 use super::{Search, Statements};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
@@ -20,8 +21,10 @@ pub async fn last_of_each(
     search: &Search,
     max: u32,
 ) -> Result<Vec<StoredResource>, FhirError> {
+    honesty::require_complete(&search.concerns)?;
+    let registry = server.search.current();
     let number = |code: &str| {
-        let parameter = server.search.parameter("Observation", code);
+        let parameter = registry.parameter("Observation", code);
         parameter
             .map(|parameter| parameter.id)
             .ok_or_else(|| FhirError::internal("a search parameter of R4 is missing"))

@@ -29,10 +29,12 @@ pub mod explain;
 pub mod index;
 mod last;
 mod layout;
+pub mod own;
 pub mod page;
 mod parse;
 mod plan;
 mod registry;
+pub mod reindex;
 mod sql;
 pub mod text;
 pub mod types;
@@ -47,12 +49,13 @@ pub use explain::{Explained, Step};
 pub use last::{MAX_LAST, last_of_each};
 pub use page::page_bundle;
 pub use parse::{Scope, parse};
-pub use registry::{Family, Parameter, SearchRegistry};
+pub use registry::{Family, LiveRegistry, Parameter, SearchRegistry};
 
 use self::contained::Contained;
 use self::cursor::Cursor;
 use self::explain::Statements;
 use self::plan::{MAX_INCLUDED, Numbers, Plan};
+use self::reindex::honesty;
 use super::caller::Caller;
 use super::error::{FhirError, Issue, IssueType};
 use super::http::query::Query;
@@ -111,27 +114,42 @@ pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<
         .iter()
         .map(|note| Issue::warning(IssueType::Incomplete, note.clone()));
     let warnings: Vec<Issue> = notes.collect();
-    let Some(plan) = Plan::new(search, &numbers) else {
-        lease.release();
-        return Ok(SearchPage {
+    let page = match Plan::new(search, &numbers) {
+        None => Ok(SearchPage {
             total: Some(0),
             explained: search.explain.then(Vec::new),
-            warnings,
             ..SearchPage::default()
-        });
+        }),
+        Some(plan) => {
+            if !plan.has_one_best() {
+                lease.release();
+                lease = server.store.planned().await?;
+            }
+            run(server, &mut lease, search, &plan).await
+        }
     };
-    if !plan.has_one_best() {
-        lease.release();
-        lease = server.store.planned().await?;
-    }
-    let page = run(server, &mut lease, search, &plan).await;
-    // What asked for too much is no fault of the connection.
-    if page.as_ref().err().is_none_or(|error| !error.status.is_server_error()) {
-        lease.release();
-    }
-    let mut page = page?;
+    let mut page = match page {
+        Ok(page) => page,
+        Err(error) => {
+            // What asked for too much is no fault of the connection.
+            if !error.status.is_server_error() {
+                lease.release();
+            }
+            return Err(error);
+        }
+    };
     page.warnings.extend(behind);
     page.warnings.splice(0..0, warnings);
+    let looked_back = honesty::look_back(&mut lease, &search.concerns).await;
+    lease.release();
+    match looked_back {
+        Ok(issues) => page.warnings.extend(issues),
+        Err(error) => {
+            // This server has not heard of the change yet; it shall have when the client comes again.
+            server.search.refresh(&server.store).await?;
+            return Err(error);
+        }
+    }
     Ok(page)
 }
 
@@ -354,5 +372,6 @@ fn condition(server: &FhirServer, resource_type: &str, query: &str) -> Result<Se
             "A conditional interaction needs at least one search criterion.",
         ));
     }
+    honesty::require_complete(&search.concerns)?;
     Ok(search)
 }

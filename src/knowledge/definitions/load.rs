@@ -382,23 +382,10 @@ fn search_parameters(text: &str) -> Result<Vec<SearchParameter>, LoadError> {
         .into_iter()
         .map(|p| {
             Ok(SearchParameter {
-                kind: match p.kind {
-                    "number" => SearchParameterType::Number,
-                    "date" => SearchParameterType::Date,
-                    "string" => SearchParameterType::String,
-                    "token" => SearchParameterType::Token,
-                    "reference" => SearchParameterType::Reference,
-                    "composite" => SearchParameterType::Composite,
-                    "quantity" => SearchParameterType::Quantity,
-                    "uri" => SearchParameterType::Uri,
-                    "special" => SearchParameterType::Special,
-                    other => {
-                        return Err(LoadError::Malformed {
-                            context: p.url,
-                            text: other.to_owned(),
-                        });
-                    }
-                },
+                kind: SearchParameterType::from_code(p.kind).ok_or_else(|| LoadError::Malformed {
+                    context: p.url.clone(),
+                    text: p.kind.to_owned(),
+                })?,
                 url: p.url,
                 code: p.code,
                 base: p.base,

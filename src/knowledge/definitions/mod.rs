@@ -114,8 +114,41 @@ pub enum SearchParameterType {
     Special,
 }
 
+impl SearchParameterType {
+    const ALL: [SearchParameterType; 9] = [
+        SearchParameterType::Number,
+        SearchParameterType::Date,
+        SearchParameterType::String,
+        SearchParameterType::Token,
+        SearchParameterType::Reference,
+        SearchParameterType::Composite,
+        SearchParameterType::Quantity,
+        SearchParameterType::Uri,
+        SearchParameterType::Special,
+    ];
+
+    /// The code of <https://hl7.org/fhir/R4/valueset-search-param-type.html>.
+    pub fn code(self) -> &'static str {
+        match self {
+            SearchParameterType::Number => "number",
+            SearchParameterType::Date => "date",
+            SearchParameterType::String => "string",
+            SearchParameterType::Token => "token",
+            SearchParameterType::Reference => "reference",
+            SearchParameterType::Composite => "composite",
+            SearchParameterType::Quantity => "quantity",
+            SearchParameterType::Uri => "uri",
+            SearchParameterType::Special => "special",
+        }
+    }
+
+    pub fn from_code(code: &str) -> Option<SearchParameterType> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+}
+
 /// <https://hl7.org/fhir/R4/searchparameter.html>
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchParameter {
     pub url: String,
     /// The name in a query: `birthdate`, `_tag`.
@@ -131,7 +164,7 @@ pub struct SearchParameter {
 }
 
 /// One part of a composite parameter.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchParameterComponent {
     /// Canonical URL of the part's own SearchParameter.
     pub definition: String,

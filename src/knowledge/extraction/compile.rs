@@ -7,7 +7,7 @@ use super::filter::Filter;
 use super::{Child, ExtractionPlan, Node, PlanError, property_order};
 use crate::knowledge::definitions::{Definitions, TypeId, TypeKind};
 use crate::knowledge::fhirpath::ast::{BinaryOperator, Expr, ExprKind, Literal, TypeName, TypeOperation};
-use crate::knowledge::fhirpath::parser;
+use crate::knowledge::fhirpath::{self, ResultType, parser};
 
 impl<K: Copy + PartialEq> ExtractionPlan<K> {
     /// Compiles the expressions of parameters that start at a resource, or at an element, of type `start`. Of an
@@ -35,29 +35,100 @@ impl<K: Copy + PartialEq> ExtractionPlan<K> {
                 source,
             };
             let tree = parser::parse(expression).map_err(syntax)?;
-            let compiled: Result<Vec<Vec<Path>>, _> = operands(&tree).map(|branch| compiler.paths(branch)).collect();
-            match compiled {
-                Ok(branches) => {
-                    for path in branches.into_iter().flatten() {
-                        plan.root.insert(path.steps, key);
+            for branch in operands(&tree) {
+                match compiler.paths(branch) {
+                    Ok(paths) => paths.into_iter().for_each(|path| plan.root.insert(path.steps, key)),
+                    Err(NoPath::Unknown { element, type_name }) => {
+                        return Err(PlanError::UnknownElement {
+                            expression: expression.to_owned(),
+                            element,
+                            type_name,
+                        });
                     }
-                }
-                Err(NoPath::Unknown { element, type_name }) => {
-                    let expression = expression.to_owned();
-                    return Err(PlanError::UnknownElement {
-                        expression,
-                        element,
-                        type_name,
-                    });
-                }
-                Err(NoPath::Beyond) => {
-                    plan.computed
-                        .push(Computed::compile(key, expression, definitions).map_err(syntax)?);
+                    Err(NoPath::Beyond) if compiler.starts_elsewhere(branch) => {}
+                    Err(NoPath::Beyond) => {
+                        let computed = Computed::compile(key, expression, branch, definitions).map_err(syntax)?;
+                        plan.computed.push(computed);
+                    }
                 }
             }
         }
         Ok(plan)
     }
+}
+
+/// What an expression yields from a resource (or an abstract type) of type `start`: `None` if that cannot be told, nothing
+/// if no branch of it starts there.
+///
+/// # Errors
+/// When the expression is no FHIRPath, does not fit the type, or finds what depends on more than the resource.
+pub fn value_types(
+    definitions: &'static Definitions,
+    start: TypeId,
+    expression: &str,
+) -> Result<Option<Vec<ResultType>>, PlanError> {
+    let compiler = Compiler {
+        definitions,
+        start_type: start,
+    };
+    let tree = parser::parse(expression).map_err(|source| PlanError::Syntax {
+        expression: expression.to_owned(),
+        source,
+    })?;
+    let mut known = Some(Vec::new());
+    for branch in operands(&tree) {
+        let types = match compiler.paths(branch) {
+            Ok(paths) => Some(paths.iter().map(|path| ResultType::Element(path.type_id)).collect()),
+            Err(NoPath::Unknown { element, type_name }) => {
+                return Err(PlanError::UnknownElement {
+                    expression: expression.to_owned(),
+                    element,
+                    type_name,
+                });
+            }
+            Err(NoPath::Beyond) if compiler.starts_elsewhere(branch) => continue,
+            Err(NoPath::Beyond) => {
+                if let Some(function) = unsteady(branch) {
+                    return Err(PlanError::Unsteady {
+                        expression: expression.to_owned(),
+                        function: function.to_owned(),
+                    });
+                }
+                fhirpath::result_types(branch, start, definitions).map_err(|source| PlanError::Unfit {
+                    expression: expression.to_owned(),
+                    type_name: definitions.get(start).name.clone(),
+                    source,
+                })?
+            }
+        };
+        match (&mut known, types) {
+            (Some(known), Some(types)) => known.extend(types),
+            _ => known = None,
+        }
+    }
+    Ok(known)
+}
+
+/// A function in `expression` whose result another resource or the time of day decides.
+fn unsteady(expression: &Expr) -> Option<&str> {
+    let parts: Vec<&Expr> = match &expression.kind {
+        ExprKind::Call { name, .. } if matches!(name.as_str(), "resolve" | "now" | "today" | "timeOfDay") => {
+            return Some(name);
+        }
+        ExprKind::Call { base, arguments, .. } => base.as_deref().into_iter().chain(arguments).collect(),
+        ExprKind::Member { base, .. } => base.as_deref().into_iter().collect(),
+        ExprKind::Indexer { base, index } => vec![base, index],
+        ExprKind::Type { operand, .. } => operand.as_deref().into_iter().collect(),
+        ExprKind::Unary { operand, .. } => vec![operand],
+        ExprKind::Binary { left, right, .. } => vec![left, right],
+        ExprKind::Literal(_)
+        | ExprKind::Empty
+        | ExprKind::Variable(_)
+        | ExprKind::This
+        | ExprKind::Index
+        | ExprKind::Total => Vec::new(),
+    };
+    parts.into_iter().find_map(unsteady)
 }
 
 /// The branches of a union.
@@ -168,6 +239,26 @@ impl Compiler {
     fn has_element(&self, name: &str) -> bool {
         let elements = &self.definitions.get(self.start_type).elements;
         elements.iter().any(|element| element.name == name)
+    }
+
+    /// Whether the first name in an expression is a type that the resource is not: the expression is about others.
+    fn starts_elsewhere(&self, expression: &Expr) -> bool {
+        match &expression.kind {
+            ExprKind::Member { base: None, name } => {
+                let is_capital = name.starts_with(|first: char| first.is_ascii_uppercase());
+                let root = self.definitions.type_id(name).filter(|_| is_capital);
+                root.is_some_and(|root| !self.definitions.is_a(self.start_type, root))
+            }
+            ExprKind::Member { base: Some(base), .. }
+            | ExprKind::Call { base: Some(base), .. }
+            | ExprKind::Indexer { base, .. }
+            | ExprKind::Type {
+                operand: Some(base), ..
+            }
+            | ExprKind::Unary { operand: base, .. }
+            | ExprKind::Binary { left: base, .. } => self.starts_elsewhere(base),
+            _ => false,
+        }
     }
 
     fn start(&self) -> Path {

@@ -1,10 +1,14 @@
 //! Parameters that need the FHIRPath engine.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Found, Within};
 use crate::knowledge::definitions::Definitions;
+use crate::knowledge::fhirpath::ast::Expr;
 use crate::knowledge::fhirpath::values::DateTime;
 use crate::knowledge::fhirpath::{CompileError, Environment, Expression, Item};
 
@@ -15,9 +19,13 @@ static FALSE: Value = Value::Bool(false);
 pub(super) struct Computed<K> {
     key: K,
     /// A result may borrow from its expression as well as from the resource. Never freed, it lets callers keep what is
-    /// found for as long as they keep the resource. There are few, compiled once.
+    /// found for as long as they keep the resource.
     expression: &'static Expression,
 }
+
+/// Compiled branches by the text of their expression and their place in it. Each is made once, however often plans are
+/// compiled anew.
+type Compiled = HashMap<(String, usize), &'static Expression>;
 
 impl<K: Copy> Computed<K> {
     /// Which parameter this is.
@@ -26,11 +34,22 @@ impl<K: Copy> Computed<K> {
         self.key
     }
 
-    pub fn compile(key: K, expression: &str, definitions: &'static Definitions) -> Result<Self, CompileError> {
-        Ok(Computed {
-            key,
-            expression: Box::leak(Box::new(Expression::compile(expression, definitions)?)),
-        })
+    /// `branch` is the part of `expression` that is to be evaluated.
+    pub fn compile(
+        key: K,
+        expression: &str,
+        branch: &Expr,
+        definitions: &'static Definitions,
+    ) -> Result<Self, CompileError> {
+        static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (expression.to_owned(), branch.position);
+        if let Some(&expression) = compiled.get(&place) {
+            return Ok(Computed { key, expression });
+        }
+        let expression: &'static Expression = Box::leak(Box::new(Expression::of(branch, definitions)?));
+        compiled.insert(place, expression);
+        Ok(Computed { key, expression })
     }
 
     /// Yields the elements and the booleans that the expression gives for `focus`. Other computed values have no place in

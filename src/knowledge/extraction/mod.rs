@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use super::definitions::{Definitions, TypeId};
 use super::fhirpath::CompileError;
+pub use compile::value_types;
 pub use composite::CompositePlan;
 use computed::Computed;
 use filter::Filter;
@@ -78,6 +79,17 @@ pub enum PlanError {
         element: String,
         type_name: String,
     },
+    #[error("the search parameter's expression `{expression}` does not fit {type_name}: {source}")]
+    Unfit {
+        expression: String,
+        type_name: String,
+        source: CompileError,
+    },
+    #[error(
+        "the search parameter's expression `{expression}` uses {function}(), so that what it finds would change without \
+         the resource"
+    )]
+    Unsteady { expression: String, function: String },
 }
 
 /// An element, or an element under a condition, and where to go from it.

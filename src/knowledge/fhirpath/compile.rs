@@ -14,6 +14,15 @@ use crate::knowledge::definitions::TypeId;
 
 /// `context` is the type of the input and turns strict mode on.
 pub(super) fn compile(expr: &Expr, model: &'static Model, context: Option<TypeId>) -> Result<Tree, CompileError> {
+    lower(expr, model, context).map(|(tree, _)| tree)
+}
+
+/// What is known about the result for an input of type `context`, in strict mode.
+pub(super) fn typing(expr: &Expr, model: &'static Model, context: TypeId) -> Result<Typing, CompileError> {
+    lower(expr, model, Some(context)).map(|(_, typing)| typing)
+}
+
+fn lower(expr: &Expr, model: &'static Model, context: Option<TypeId>) -> Lowered {
     let context_typing = context
         .map_or_else(Typing::unknown, |id| Typing::one(Type::Fhir(id)))
         .single();
@@ -26,7 +35,7 @@ pub(super) fn compile(expr: &Expr, model: &'static Model, context: Option<TypeId
         this: context_typing,
         total: Typing::empty(),
     };
-    compiler.lower(expr, &scope).map(|(tree, _)| tree)
+    compiler.lower(expr, &scope)
 }
 
 struct Compiler {

@@ -71,6 +71,15 @@ impl Expression {
         })
     }
 
+    /// As [`compile`](Expression::compile), from a tree: a part of a larger expression.
+    pub fn of(tree: &ast::Expr, definitions: &'static Definitions) -> Result<Expression, CompileError> {
+        let model = model::Model::of(definitions);
+        Ok(Expression {
+            tree: compile::compile(tree, model, None)?,
+            model,
+        })
+    }
+
     /// The result for one input item. Ends in an error rather than without end: see [`Environment::budget`].
     pub fn evaluate<'a>(
         &'a self,
@@ -90,6 +99,36 @@ impl Expression {
     ) -> Result<Option<bool>, EvaluationError> {
         eval::Evaluation::new(self.model, environment, focus).holds(&self.tree)
     }
+}
+
+/// What an item of a result is, as far as that is known before anything is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultType {
+    /// A place in the input, or a boolean, which FHIR and FHIRPath have alike.
+    Element(TypeId),
+    /// A value that the expression makes, by the name of its type in FHIRPath.
+    Computed(&'static str),
+}
+
+/// The types that the items of a result may have, for an input of type `context`; `None` if anything is possible.
+///
+/// # Errors
+/// As [`Expression::compile_strict`].
+pub fn result_types(
+    tree: &ast::Expr,
+    context: TypeId,
+    definitions: &'static Definitions,
+) -> Result<Option<Vec<ResultType>>, CompileError> {
+    let model = model::Model::of(definitions);
+    let typing = compile::typing(tree, model, context)?;
+    let result_type = |ty: &types::Type| match ty {
+        types::Type::Fhir(id) => ResultType::Element(*id),
+        types::Type::System(types::SystemType::Boolean) => definitions
+            .type_id("boolean")
+            .map_or(ResultType::Computed("Boolean"), ResultType::Element),
+        types::Type::System(system) => ResultType::Computed(system.name()),
+    };
+    Ok(typing.types.map(|types| types.iter().map(result_type).collect()))
 }
 
 /// Why a text is no valid expression.

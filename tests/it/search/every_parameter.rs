@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, TryStreamExt, stream};
 use medconsult::fhir::error::{FhirError, IssueType};
 use medconsult::fhir::preferences::Handling;
-use medconsult::fhir::search::{Family, Parameter, Search, parse, search};
+use medconsult::fhir::search::{Family, Parameter, Search, SearchRegistry, parse, search};
 use medconsult::knowledge::definitions::{Definitions, SearchParameterType};
 use serde_json::json;
 
@@ -110,10 +110,10 @@ fn fitting(modifier: &str, parameter: &Parameter) -> &'static str {
 }
 
 /// Every type with each of its parameters.
-fn every(bench: &Bench) -> Vec<(&'static str, &Parameter)> {
+fn every(registry: &SearchRegistry) -> Vec<(&'static str, &Parameter)> {
     let mut all = Vec::new();
     for ty in Definitions::r4().resource_types() {
-        let parameters = bench.server.search.parameters(&ty.name);
+        let parameters = registry.parameters(&ty.name);
         all.extend(parameters.map(|parameter| (ty.name.as_str(), parameter)));
     }
     assert!(all.len() > 2_000, "{} parameters", all.len());
@@ -150,7 +150,8 @@ async fn every_parameter_answers_or_refuses_hostile_values() {
     let bench = bench().await;
     let started = Instant::now();
     let mut lists: Vec<(&str, String, String)> = Vec::new();
-    for (resource_type, parameter) in every(&bench) {
+    let registry = bench.server.search.current();
+    for (resource_type, parameter) in every(&registry) {
         let code = parameter.definition.code.as_str();
         let mut readable = Vec::new();
         for &value in HOSTILE {
@@ -200,7 +201,8 @@ async fn every_parameter_answers_or_refuses_hostile_values() {
 #[tokio::test]
 async fn every_parameter_refuses_values_of_another_type() {
     let bench = bench().await;
-    for (resource_type, parameter) in every(&bench) {
+    let registry = bench.server.search.current();
+    for (resource_type, parameter) in every(&registry) {
         let code = parameter.definition.code.as_str();
         let wrong: &[&str] = match parameter.definition.kind {
             SearchParameterType::Date => &[
@@ -243,7 +245,8 @@ async fn every_parameter_refuses_values_of_another_type() {
 async fn every_parameter_lists_the_modifiers_that_it_takes() {
     let bench = bench().await;
     let mut lists: BTreeMap<String, usize> = BTreeMap::new();
-    for (resource_type, parameter) in every(&bench) {
+    let registry = bench.server.search.current();
+    for (resource_type, parameter) in every(&registry) {
         let code = parameter.definition.code.as_str();
         let what = format!("{resource_type}?{code}:nonsense");
         let told = refused(read(&bench, resource_type, &format!("{code}:nonsense"), "a"), &what);
@@ -287,7 +290,8 @@ async fn every_parameter_lists_the_modifiers_that_it_takes() {
 #[tokio::test]
 async fn every_parameter_refuses_chains_that_lead_nowhere_and_filters_that_do_not_end() {
     let bench = bench().await;
-    for (resource_type, parameter) in every(&bench) {
+    let registry = bench.server.search.current();
+    for (resource_type, parameter) in every(&registry) {
         let code = parameter.definition.code.as_str();
         for chain in [
             format!("{code}.nonsense"),
@@ -329,7 +333,8 @@ async fn every_parameter_refuses_chains_that_lead_nowhere_and_filters_that_do_no
 async fn every_parameter_bounds_its_lists() {
     let bench = bench().await;
     let too_many = vec!["2020"; 10_001].join(",");
-    for (resource_type, parameter) in every(&bench) {
+    let registry = bench.server.search.current();
+    for (resource_type, parameter) in every(&registry) {
         let code = parameter.definition.code.as_str();
         let told = refused(
             read(&bench, resource_type, code, &too_many),
@@ -385,7 +390,8 @@ async fn every_parameter_bounds_its_lists() {
 #[tokio::test]
 async fn very_long_values_are_read_or_refused() {
     let bench = bench().await;
-    for (resource_type, parameter) in every(&bench) {
+    let registry = bench.server.search.current();
+    for (resource_type, parameter) in every(&registry) {
         let code = parameter.definition.code.as_str();
         let result = read(&bench, resource_type, code, &"9".repeat(5_000));
         if result.is_err() {

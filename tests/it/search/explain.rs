@@ -31,7 +31,8 @@ impl Bench {
         let explained = self.explain(query).await;
         let step = explained[0].driver().unwrap_or_else(|| panic!("{query} has no plan"));
         let types = self.server.definitions.resource_types();
-        let parameters = types.flat_map(|ty| self.server.search.parameters(&ty.name));
+        let registry = self.server.search.current();
+        let parameters = types.flat_map(|ty| registry.parameters(&ty.name));
         let codes = parameters
             .filter(|parameter| step.params.contains(&parameter.id))
             .map(|parameter| parameter.definition.code.as_str());

@@ -16,6 +16,7 @@ use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
 use crate::fhir::resource::StoredResource;
 use crate::fhir::search::Family;
+use crate::fhir::search::reindex::honesty;
 use crate::fhir::server::FhirServer;
 use crate::fhir::store::{COLUMNS, Micros};
 
@@ -103,9 +104,11 @@ impl<'s> Record<'s> {
             id.ok_or_else(|| FhirError::internal("a type of R4 has no number"))
         };
         let ties = ties(server, owner_type, &[]);
+        let registry = server.search.current();
+        honesty::require_complete(ties.iter().filter_map(|&param| registry.concern(param)))?;
         let (mut care_dates, mut all_dates) = (Vec::new(), Vec::new());
         for member in member_types(server, owner_type) {
-            let dates = server.search.parameters(member).filter(|p| p.family == Family::Date);
+            let dates = registry.parameters(member).filter(|p| p.family == Family::Date);
             for parameter in dates {
                 let code = parameter.definition.code.as_str();
                 if !NO_CARE.contains(&code) {
@@ -334,7 +337,8 @@ impl<'s> Record<'s> {
             .bind(&self.all_dates)
             .fetch_all(connection)
             .await?;
-        let locator = self.server.search.locator();
+        let registry = self.server.search.current();
+        let locator = registry.locator();
         let types = self.server.store.types();
         let mut named: Vec<(i16, String)> = links
             .iter()
@@ -388,9 +392,10 @@ fn member_types<'s>(server: &'s FhirServer, compartment: &str) -> impl Iterator<
 fn ties(server: &FhirServer, compartment: &str, types: &[String]) -> Vec<i16> {
     let compartment = server.definitions.compartments.iter().find(|c| c.code == compartment);
     let members = compartment.into_iter().flat_map(|c| &c.members);
+    let registry = server.search.current();
     members
         .filter(|(name, _)| types.is_empty() || types.contains(name))
-        .flat_map(|(name, codes)| codes.iter().filter_map(|code| server.search.parameter(name, code)))
+        .flat_map(|(name, codes)| codes.iter().filter_map(|code| registry.parameter(name, code)))
         .map(|parameter| parameter.id)
         .collect()
 }

@@ -34,6 +34,7 @@ use self::value::Criteria;
 use super::contained::Contained;
 use super::criterion::{Search, SortBy, SortKey, Total};
 use super::cursor::Cursor;
+use super::reindex::honesty;
 use crate::fhir::error::{FhirError, Issue, IssueType, excerpt};
 use crate::fhir::preferences::Handling;
 use crate::fhir::server::FhirServer;
@@ -56,7 +57,9 @@ pub fn parse<'s>(
     handling: Handling,
 ) -> Result<Search, FhirError> {
     let scope = scope.into();
-    let criteria = Criteria::new(server);
+    // One registry for the whole search, whatever becomes of it meanwhile.
+    let registry = server.search.current();
+    let criteria = Criteria::new(server, &registry);
     if pairs.len() > MAX_PARAMETERS {
         return Err(FhirError::too_costly(format!(
             "A search may have at most {MAX_PARAMETERS} parameters."
@@ -82,6 +85,7 @@ pub fn parse<'s>(
         explain: false,
         cursor: None,
         contained: Contained::Ignored,
+        concerns: Vec::new(),
         warnings: Vec::new(),
         honoured: Vec::new(),
     };
@@ -206,6 +210,7 @@ impl Reader<'_> {
         if let Some(cursor) = self.cursor {
             self.search.cursor = Some(Cursor::read(&cursor, &self.search)?);
         }
+        self.search.concerns = honesty::concerns(self.criteria.registry(), &self.search);
         Ok(self.search)
     }
 

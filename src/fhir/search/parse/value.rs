@@ -24,13 +24,15 @@ const MAX_CONCEPTS: usize = 100;
 /// What criteria are read with.
 pub(super) struct Criteria<'s> {
     server: &'s FhirServer,
+    registry: &'s SearchRegistry,
     now: Timestamp,
 }
 
 impl<'s> Criteria<'s> {
-    pub(super) fn new(server: &'s FhirServer) -> Criteria<'s> {
+    pub(super) fn new(server: &'s FhirServer, registry: &'s SearchRegistry) -> Criteria<'s> {
         Criteria {
             server,
+            registry,
             now: server.clock.now(),
         }
     }
@@ -40,7 +42,7 @@ impl<'s> Criteria<'s> {
     }
 
     pub(super) fn registry(&self) -> &'s SearchRegistry {
-        &self.server.search
+        self.registry
     }
 
     /// The type of that name, if R4 has it.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgPool};
 
 /// Two pools on one database, since the two kinds of statement want different plans.
 ///
@@ -52,4 +52,19 @@ impl Database {
     pub async fn close(&self) {
         tokio::join!(self.write.close(), self.read.close());
     }
+}
+
+/// Lets Postgres look at what our tables hold, which it does by itself only after a minute. Until then it plans some
+/// searches badly.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn analyze(pool: &PgPool) -> Result<(), sqlx::Error> {
+    // Without names it would try every table of the system too, and warn of each that is not ours.
+    const TABLES: &str = "SELECT string_agg(quote_ident(relname), ', ') FROM pg_class \
+         WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
+    let tables: Option<String> = sqlx::query_scalar(TABLES).fetch_one(pool).await?;
+    let statement = format!("ANALYZE {}", tables.unwrap_or_default());
+    sqlx::query(AssertSqlSafe(statement)).execute(pool).await?;
+    Ok(())
 }

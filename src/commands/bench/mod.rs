@@ -36,6 +36,7 @@ use self::processes::Processes;
 use self::server::Scratch;
 use self::table::{Figures, SearchesAt};
 use self::workload::Workload;
+use crate::base::database::analyze;
 use crate::config::Config;
 
 /// Measure the speed of a FHIR server
@@ -122,8 +123,7 @@ async fn measure_searches(
         }
         if let Some(database) = database {
             figures.add(words_collected(database, workload.processes()).await?);
-            // Postgres looks by itself at what a table holds, but only after a minute, when these measurements are over.
-            sqlx::query("ANALYZE").execute(database).await?;
+            analyze(database).await?;
         }
         let time = args.bounds().time / 10;
         figures.add_searches(SearchesAt {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::report::{Refusal, UnitOutcome};
 use super::unit::{Entry, Unit};
 use crate::app::{self, App};
+use crate::base::database::analyze;
 use crate::base::{Clock, IdGenerator};
 use crate::commands::OpenDatabase;
 use crate::config::Config;
@@ -103,7 +104,7 @@ impl Destination {
         if let Door::Direct { app, database, .. } = self.door {
             drop(app);
             // So that the first searches are planned for what is there now. It is only a help: autovacuum does it later.
-            if let Err(error) = sqlx::query("ANALYZE").execute(&database.pools.write).await {
+            if let Err(error) = analyze(&database.pools.write).await {
                 tracing::debug!(%error, "cannot analyse the tables");
             }
             database.close().await;

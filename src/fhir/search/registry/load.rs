@@ -32,6 +32,9 @@ impl Basis {
     }
 }
 
+/// The columns of [`Row`], in its order.
+type Columns = (i16, i16, String, i64, Option<i64>, Option<i64>);
+
 /// A row of `search_parameter` that is in use.
 struct Row {
     id: i16,
@@ -62,7 +65,7 @@ impl SearchRegistry {
         let (generation, rules): (i64, Option<i32>) = sqlx::query_as("SELECT generation, rules FROM search_registry")
             .fetch_one(&mut *transaction)
             .await?;
-        let rows: Vec<(i16, i16, String, i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+        let rows: Vec<Columns> = sqlx::query_as(
             "SELECT id, type, code, generation, source, reindex FROM search_parameter WHERE NOT dropped",
         )
         .fetch_all(&mut *transaction)

@@ -37,6 +37,10 @@ pub(in crate::fhir::search) fn concerns(registry: &SearchRegistry, search: &Sear
     concerns
 }
 
+/// Of a parameter: its number, the generation of its definition, whether it is complete; else how many resources are
+/// indexed, and of how many.
+type State = (i16, i64, bool, Option<i64>, Option<i64>);
+
 /// Looks after the rows were read, on any connection.
 ///
 /// # Errors
@@ -48,8 +52,7 @@ pub async fn look_back(connection: &mut PgConnection, concerns: &[Concern]) -> R
         return Ok(Vec::new());
     }
     let params: Vec<i16> = concerns.iter().map(|concern| concern.param).collect();
-    let rows: Vec<(i16, i64, bool, Option<i64>, Option<i64>)> =
-        sqlx::query_as(SQL).bind(params).fetch_all(connection).await?;
+    let rows: Vec<State> = sqlx::query_as(SQL).bind(params).fetch_all(connection).await?;
     let rows: HashMap<i16, _> = rows.into_iter().map(|row| (row.0, row)).collect();
     let mut issues = Vec::new();
     for concern in concerns {

@@ -36,6 +36,9 @@ enum Step {
     Outdated,
 }
 
+/// The columns of [`Place`], in its order.
+type Columns = (Vec<i16>, Option<Vec<i16>>, Option<i32>, i16, i64);
+
 /// A run as the walk sees it.
 struct Place {
     types: Vec<i16>,
@@ -50,8 +53,7 @@ impl Place {
     async fn of(transaction: &mut PgConnection, run: i64) -> Result<Option<Place>, FhirError> {
         const SQL: &str = "SELECT types, params, mark, at_type, at_rid FROM reindex \
              WHERE id = $1 AND finished_at IS NULL FOR UPDATE";
-        let row: Option<(Vec<i16>, Option<Vec<i16>>, Option<i32>, i16, i64)> =
-            sqlx::query_as(SQL).bind(run).fetch_optional(transaction).await?;
+        let row: Option<Columns> = sqlx::query_as(SQL).bind(run).fetch_optional(transaction).await?;
         Ok(row.map(|(types, params, mark, at_type, at_rid)| Place {
             types,
             params,

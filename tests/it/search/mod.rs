@@ -12,6 +12,7 @@ mod includes;
 mod limits;
 mod matching;
 mod paging;
+mod plans;
 mod sort;
 mod system;
 mod terminology;

@@ -360,7 +360,8 @@ struct Span {
 /// <https://hl7.org/fhir/R4/search.html#date>, by the table of prefixes.
 pub fn date(found: &Found, asked: &Asked, now: Timestamp) -> bool {
     let Some(target) = span_of(found) else { return false };
-    let mut searched = span(asked.text()).expect("dates that are searched for are dates");
+    let text = asked.text();
+    let mut searched = span(text).unwrap_or_else(|| panic!("{text} is searched for as a date"));
     let contained = searched.low <= target.low && target.high <= searched.high;
     let (above, below) = (target.high > searched.high, target.low < searched.low);
     match asked.prefix {

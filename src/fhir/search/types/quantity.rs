@@ -346,8 +346,12 @@ fn one<'m>(unit: UnitCondition, m: Match, part: Option<Part>) -> Branch<'m> {
                     .push("::text::numeric AND ");
             }
             Some(Part::Across) => {
-                sql.column(t, ".low <> ").column(t, ".high AND ").column(t, ".low < ");
-                sql.bind(m.low.clone()).push("::text::numeric AND ");
+                // Said twice: in one way the index on intervals knows it, in the other the statistics on how many there are.
+                sql.column(t, ".low <> ").column(t, ".high AND (");
+                sql.column(t, ".low <> ").column(t, ".high) IS TRUE AND ");
+                sql.column(t, ".low < ")
+                    .bind(m.low.clone())
+                    .push("::text::numeric AND ");
             }
         }
         let end = |text: &str| {

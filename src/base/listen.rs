@@ -1,9 +1,10 @@
 //! Answering HTTP requests on a socket until told to stop.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -11,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tower::Layer;
 
 /// How long a client may take to send the head of a request, and how long it may keep a connection without one: clients
 /// that send a byte now and then must not hold connections for ever.
@@ -19,6 +21,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(30);
 /// Pause after the operating system refused a connection, mostly for want of file descriptors.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(100);
+
+/// Who is at the other end of a connection; every request carries it.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
 
 /// Serves `routes` on `listener` until `stop` becomes true (or its sender is gone), then takes no new connections, closes
 /// the idle ones, and returns when the requests that have begun are answered.
@@ -34,9 +40,9 @@ pub async fn serve(listener: TcpListener, routes: Router, mut stop: watch::Recei
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 prepare(&stream);
-                let service = TowerToHyperService::new(routes.clone());
+                let service = TowerToHyperService::new(Extension(Peer(peer)).layer(routes.clone()));
                 let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
                 tokio::spawn(async move {
                     // A client that hangs up in the middle is no fault of ours.

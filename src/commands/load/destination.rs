@@ -1,10 +1,13 @@
 //! Where the records go: straight into the database through `fhir::bundle`, or over HTTP.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::report::{Refusal, UnitOutcome};
@@ -42,6 +45,19 @@ enum Door {
     },
 }
 
+/// The header with the token of a file. A token on the command line would be seen by everybody on the machine.
+fn authorization(token_file: Option<&Path>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(file) = token_file {
+        let token = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .with_context(|| format!("{} holds no token", file.display()))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
+}
+
 /// A Bundle that was refused as a whole.
 struct Refused {
     status: u16,
@@ -49,12 +65,14 @@ struct Refused {
 }
 
 impl Destination {
-    /// The server at `base`; else the one that listens where this one would; else the database itself.
+    /// The server at `base`, which may want the token in a file; else the one that listens where this one would; else the database itself.
     ///
     /// # Errors
     /// When there is nothing at `base`, or the database cannot be had.
-    pub async fn open(base: Option<&str>, config: &Config) -> Result<Destination> {
-        let client = reqwest::Client::builder().build()?;
+    pub async fn open(base: Option<&str>, token_file: Option<&Path>, config: &Config) -> Result<Destination> {
+        let client = reqwest::Client::builder()
+            .default_headers(authorization(token_file)?)
+            .build()?;
         if let Some(base) = base {
             let base = base.trim_end_matches('/').to_owned();
             ask(&client, &base, Duration::from_secs(10))

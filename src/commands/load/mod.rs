@@ -53,6 +53,9 @@ pub struct Args {
     /// Load into the server at this base URL [default: the server that runs here, else directly into the database]
     #[arg(long, value_name = "URL")]
     base: Option<String>,
+    /// A file with the access token of a server that wants one; its scope must be system/*.cruds or user/*.cruds
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Bundles or groups of resources to store at one time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
@@ -71,7 +74,7 @@ pub async fn run(args: Args, config: Config) -> Result<()> {
         !inputs.is_empty(),
         "there is no .json, .ndjson or .jsonl file in what was named"
     );
-    let destination = Destination::open(args.base.as_deref(), &config).await?;
+    let destination = Destination::open(args.base.as_deref(), args.token_file.as_deref(), &config).await?;
     let state = config.data_dir.join("load");
     let report = args
         .report

@@ -42,7 +42,7 @@ pub use self::labels::{LabelChange, LabelTarget, change_labels};
 use self::prepare::Prepared;
 pub(super) use self::prepare::check_content;
 pub(super) use self::write::{index_tables, index_version, reindex};
-use super::caller::Caller;
+use super::caller::{Caller, Permissions};
 use super::error::FhirError;
 use super::patch::Patch;
 use super::resource::StoredResource;
@@ -73,6 +73,23 @@ pub enum Write {
     Delete { target: Target, if_match: Option<i32> },
 }
 
+impl Write {
+    /// What a caller needs for it. An update that creates what is not there counts as an update
+    /// (<https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html>). Criteria tell what matches them.
+    fn permissions(&self) -> Permissions {
+        let (write, criteria) = match self {
+            Write::Create { if_none_exist, .. } => (Permissions::CREATE, if_none_exist.is_some()),
+            Write::Update { target, .. } => (Permissions::UPDATE, target.is_criteria()),
+            Write::Patch { target, .. } => (Permissions::UPDATE, target.is_criteria()),
+            Write::Delete { target, .. } => (Permissions::DELETE, target.is_criteria()),
+        };
+        match criteria {
+            true => write | Permissions::SEARCH,
+            false => write,
+        }
+    }
+}
+
 /// What a write is aimed at.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -92,6 +109,10 @@ impl Target {
         match self {
             Target::Instance { resource_type, .. } | Target::Criteria { resource_type, .. } => resource_type,
         }
+    }
+
+    fn is_criteria(&self) -> bool {
+        matches!(self, Target::Criteria { .. })
     }
 }
 
@@ -187,10 +208,13 @@ const ATTEMPTS: u32 = 6;
 /// Stores all of `ops` or none. Outcomes are in the order of `ops`; the order of `ops` has no influence on the result.
 ///
 /// # Errors
-/// With the index of the op: 400 for what is malformed or contradictory (two ops on one resource), 404 and 410 for a
+/// With the index of the op: 403 for what the caller may not do, 400 for what is malformed or contradictory (two ops on one resource), 404 and 410 for a
 /// patch of what is not there, 409 for a conflict, 412 for `if_match`, `if_none_match_any` and criteria with several
 /// matches, 422 for an invalid resource. 503 where the database is not there or others were in the way too often.
 pub async fn commit(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Result<Vec<Outcome>, CommitError> {
+    for (index, op) in ops.iter().enumerate() {
+        caller.require(op.write.permissions()).at_op(index)?;
+    }
     let mut prepared = Prepared::new(server, ops)?;
     let changes_registry = prepared
         .steps

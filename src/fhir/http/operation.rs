@@ -17,7 +17,7 @@ use super::answer::Answer;
 use super::body;
 use super::extract::{Ask, OperationPath, Server};
 use super::negotiation::{self, BodyType};
-use crate::fhir::caller::Caller;
+use crate::fhir::caller::{Caller, Permissions};
 use crate::fhir::error::{FhirError, Result, excerpt};
 use crate::fhir::hooks::{Operation, OperationInput};
 use crate::fhir::parameters::Parameters;
@@ -50,6 +50,9 @@ async fn call(
     parameters: Parameters,
     ask: &Ask,
 ) -> Result<Answer> {
+    if operation.definition()["affectsState"] == true {
+        caller.require(Permissions::ALL)?;
+    }
     parameters.check(operation.definition(), operation.takes_search_parameters())?;
     let input = OperationInput {
         resource_type: path.resource_type,

@@ -5,6 +5,8 @@
 
 # HL7's official examples and definitions, pinned by hash in conformance/hl7/package-lock.json.
 EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
+# The mail server of the tests.
+SMTP := tests/smtp/node_modules/smtp-server/package.json
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +17,7 @@ run: setup ## start the server on http://127.0.0.1:8080/fhir, with a private dat
 test: lint ## check everything: formatting, lints, dependencies, all tests
 	./scripts/test
 
-lint: setup $(EXAMPLES) ## formatting, clippy without warnings, the arrows between rooms, the dependencies
+lint: setup $(EXAMPLES) $(SMTP) ## formatting, clippy without warnings, the arrows between rooms, the dependencies
 	cargo fmt --check
 	cargo clippy --all-targets --quiet -- --deny warnings
 	cargo test --quiet --test arrows --test dependencies
@@ -44,4 +46,8 @@ examples: $(EXAMPLES)
 
 $(EXAMPLES): conformance/hl7/package-lock.json
 	npm ci --prefix conformance/hl7 --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(SMTP): tests/smtp/package-lock.json
+	npm ci --prefix tests/smtp --no-audit --no-fund --loglevel=error
 	@touch $@

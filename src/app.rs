@@ -1,18 +1,26 @@
 //! The composition root: where the parts of the server are put together, and where every hook is listed.
 
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::auth::mail::Mailer;
+use crate::auth::passwords::Passwords;
+use crate::auth::{AuthServer, background};
+use crate::base::crypto::Vault;
 use crate::base::{Clock, Database, IdGenerator, listen, migrations};
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::fhir::hooks::{Guard, Hooks};
 use crate::fhir::integrity::ReferentialIntegrity;
+use crate::fhir::metadata::OAuthEndpoints;
 use crate::fhir::operations;
 use crate::fhir::profiles;
 use crate::fhir::search::own::OwnSearchParameters;
@@ -26,6 +34,8 @@ use crate::router::router;
 pub struct App {
     pub config: Config,
     pub fhir: Arc<FhirServer>,
+    /// `None` for an open sandbox.
+    pub auth: Option<Arc<AuthServer>>,
     pub database: Database,
     pub clock: Clock,
     pub ids: IdGenerator,
@@ -46,10 +56,31 @@ impl App {
             ids.clone(),
         );
         let fhir = Arc::new(server.await.context("cannot open the FHIR server on the database")?);
-        let jobs = handlers(&fhir).context("a schedule cannot be read")?;
+        let auth = match fhir.settings.oauth.clone() {
+            Some(endpoints) => Some(Arc::new(AuthServer {
+                fhir: fhir.clone(),
+                pool: database.write.clone(),
+                clock: clock.clone(),
+                ids: ids.clone(),
+                vault: vault(&config)?,
+                passwords: Passwords::default(),
+                mailer: Mailer::new(
+                    config.mail.server.reveal(),
+                    &config.mail.from,
+                    config.data_dir.join("mail"),
+                )?,
+                issuer: config.root_url(),
+                endpoints,
+                sign_up: config.identity.sign_up,
+                trusted_proxies: config.http.trusted_proxies.clone(),
+            })),
+            None => None,
+        };
+        let jobs = handlers(&fhir, auth.as_ref()).context("a schedule cannot be read")?;
         Ok(Arc::new(Self {
             config,
             fhir,
+            auth,
             database,
             clock,
             ids,
@@ -107,6 +138,49 @@ fn settings(config: &Config) -> FhirSettings {
         cors_origins: config.http.cors_origins.clone(),
         body_timeout: Duration::from_secs(config.http.body_timeout_seconds),
         full_text: config.search.full_text,
+        oauth: (config.auth == Auth::On).then(|| oauth_endpoints(&config.root_url())),
+    }
+}
+
+/// The vault under the master key of the settings. A server with a private database makes one for itself; those that
+/// share a database must be given the same one.
+fn vault(config: &Config) -> Result<Vault> {
+    let key = config.identity.master_key.reveal();
+    if !key.is_empty() {
+        return Vault::new(key).context("identity.master_key");
+    }
+    let file = &config.identity.master_key_file;
+    let named = !file.as_os_str().is_empty();
+    let file = if named {
+        file.clone()
+    } else {
+        config.data_dir.join("master.key")
+    };
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !named => {
+            ensure!(
+                config.database.url.reveal().is_none(),
+                "servers that share a database need the same master key: make one by `openssl rand -base64 32` and name \
+                 its file as identity.master_key_file"
+            );
+            let key = Vault::new_key();
+            let mut new = File::options().write(true).create_new(true).mode(0o600).open(&file)?;
+            new.write_all(key.as_bytes())?;
+            new.sync_all()?;
+            tracing::info!(file = %file.display(), "made a master key; without it, sealed secrets are lost");
+            key
+        }
+        read => read.with_context(|| format!("cannot read the master key {}", file.display()))?,
+    };
+    Vault::new(&text).with_context(|| format!("in {}", file.display()))
+}
+
+fn oauth_endpoints(root: &str) -> OAuthEndpoints {
+    OAuthEndpoints {
+        authorize: format!("{root}/auth/authorize"),
+        token: format!("{root}/auth/token"),
+        introspect: format!("{root}/auth/introspect"),
+        revoke: format!("{root}/auth/revoke"),
     }
 }
 
@@ -138,7 +212,7 @@ fn hooks(config: &Config, clock: &Clock) -> Hooks {
 }
 
 /// The handlers of jobs, and the jobs that come with the clock.
-fn handlers(fhir: &Arc<FhirServer>) -> Result<Registry> {
+fn handlers(fhir: &Arc<FhirServer>, auth: Option<&Arc<AuthServer>>) -> Result<Registry> {
     let mut registry = reindex::handlers(Registry::new(), fhir);
     if fhir.settings.full_text {
         let fhir = fhir.clone();
@@ -147,6 +221,9 @@ fn handlers(fhir: &Arc<FhirServer>) -> Result<Registry> {
             async move { text::job(&fhir).await }
         };
         registry = registry.on(text::JOB, collect).every(text::SCHEDULE, text::JOB)?;
+    }
+    if let Some(auth) = auth {
+        registry = background::register(registry, auth)?;
     }
     Ok(registry)
 }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -20,7 +20,7 @@ use crate::base::telemetry::LogFormat;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address and port of the server. Loopback only, as long as there are no accounts.
+    /// Address and port of the server. Loopback only, unless callers must prove who they are and `public_url` is https.
     pub listen: SocketAddr,
     /// What clients call this server, as in `https://clinic.example`; empty for `http://` and the listening address.
     pub public_url: String,
@@ -32,6 +32,8 @@ pub struct Config {
     pub postgres: PostgresConfig,
     pub http: HttpConfig,
     pub fhir: FhirConfig,
+    pub identity: IdentityConfig,
+    pub mail: MailConfig,
     pub search: SearchConfig,
     pub jobs: JobsConfig,
     pub log: LogConfig,
@@ -68,6 +70,32 @@ pub struct HttpConfig {
     /// Web origins whose scripts may use this server, as in `https://app.example`; `*` for all, empty for none. In the
     /// environment, separated by commas.
     pub cors_origins: Vec<String>,
+    /// Addresses of proxies in front of the server, whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+}
+
+/// Accounts and secrets. Only with `auth = "on"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// 32 random bytes in base64, under which secrets in the database are sealed. Several, separated by commas, while one
+    /// is being replaced: the first seals, all of them open.
+    pub master_key: Secret,
+    /// A file with the same; empty for `master.key` in the data directory, which a server with a private database makes.
+    pub master_key_file: PathBuf,
+    /// Whether patients may open an account without being invited.
+    pub sign_up: bool,
+}
+
+/// How mails leave the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MailConfig {
+    /// `smtps://user:password@mail.example`, or `smtp://mail.example:587?tls=required`; empty to write mails into the folder
+    /// `mail` of the data directory, for development.
+    pub server: Secret,
+    /// Who sends them, as in `Clinic <no-reply@clinic.example>`.
+    pub from: String,
 }
 
 /// What the server demands of resources beyond the rules of FHIR.
@@ -131,6 +159,8 @@ impl Default for Config {
             postgres: PostgresConfig::default(),
             http: HttpConfig::default(),
             fhir: FhirConfig::default(),
+            identity: IdentityConfig::default(),
+            mail: MailConfig::default(),
             search: SearchConfig::default(),
             jobs: JobsConfig::default(),
             log: LogConfig::default(),
@@ -154,6 +184,26 @@ impl Default for HttpConfig {
             max_body_bytes: 50 * 1024 * 1024,
             body_timeout_seconds: 30,
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self {
+            master_key: Secret::default(),
+            master_key_file: PathBuf::new(),
+            sign_up: true,
+        }
+    }
+}
+
+impl Default for MailConfig {
+    fn default() -> Self {
+        Self {
+            server: Secret::default(),
+            from: "MedConsult <no-reply@localhost>".to_owned(),
         }
     }
 }
@@ -200,6 +250,8 @@ impl Default for LogConfig {
 pub enum Auth {
     /// They do not: an open sandbox, on a loopback address.
     Off,
+    /// By an access token with every request to the FHIR API.
+    On,
 }
 
 impl TryFrom<String> for Auth {
@@ -208,11 +260,45 @@ impl TryFrom<String> for Auth {
     fn try_from(text: String) -> Result<Self, String> {
         match text.as_str() {
             "off" => Ok(Self::Off),
+            "on" => Ok(Self::On),
             other => Err(format!(
-                "auth cannot be {other:?}: this version has no accounts yet, so it can only be \"off\", an open sandbox \
-                 on a loopback address"
+                "auth cannot be {other:?}: it is \"on\", or \"off\" for an open sandbox on a loopback address"
             )),
         }
+    }
+}
+
+/// A setting that is never shown.
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Empty when it was not set.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    fn masked(&self) -> &'static str {
+        if self.0.is_empty() { "" } else { "***" }
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.masked())
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.masked())
     }
 }
 
@@ -336,12 +422,17 @@ impl Config {
     fn check(&self) -> Result<()> {
         match self.auth {
             Auth::Off if !self.listen.ip().is_loopback() => bail!(
-                "refusing to listen on {}: this server has no accounts yet, so whoever can reach that address could read \
-                 and change every record. Listen on a loopback address, such as 127.0.0.1:{}.",
+                "refusing to listen on {}: with auth = \"off\" whoever can reach that address could read and change every \
+                 record. Set auth = \"on\", or listen on a loopback address, such as 127.0.0.1:{}.",
                 self.listen,
                 self.listen.port()
             ),
-            Auth::Off => {}
+            Auth::On if !self.listen.ip().is_loopback() && !self.public_url.starts_with("https://") => bail!(
+                "refusing to listen on {}: tokens would cross the network in the clear. Put a proxy that speaks TLS in \
+                 front, and its address as public_url = \"https://…\", or listen on a loopback address.",
+                self.listen
+            ),
+            Auth::Off | Auth::On => {}
         }
         if self.search.default_count > self.search.max_count {
             bail!("search.default_count is greater than search.max_count");
@@ -355,14 +446,17 @@ impl Config {
         Ok(())
     }
 
-    /// The base of every FHIR URL that the server hands out: no slash at the end.
-    pub fn fhir_base(&self) -> String {
-        let public = self.public_url.trim_end_matches('/');
-        if public.is_empty() {
-            format!("http://{}/fhir", self.listen)
-        } else {
-            format!("{public}/fhir")
+    /// What every URL that the server hands out begins with: no slash at the end.
+    pub fn root_url(&self) -> String {
+        match self.public_url.trim_end_matches('/') {
+            "" => format!("http://{}", self.listen),
+            public => public.to_owned(),
         }
+    }
+
+    /// The base of every FHIR URL.
+    pub fn fhir_base(&self) -> String {
+        format!("{}/fhir", self.root_url())
     }
 
     /// The settings as a file, secrets masked.
@@ -478,7 +572,20 @@ mod tests {
             assert!(error.contains("refusing to listen"), "{error}");
         }
         assert!(load("", &[("MEDCONSULT_LISTEN", "[::1]:8080")]).is_ok());
-        assert!(load("auth = 'on'", &[]).unwrap_err().contains("no accounts yet"));
+        assert!(
+            load("auth = 'maybe'", &[])
+                .unwrap_err()
+                .contains("auth cannot be \"maybe\"")
+        );
+    }
+
+    #[test]
+    fn tokens_do_not_cross_a_network_in_the_clear() {
+        assert!(load("auth = 'on'", &[]).is_ok());
+        let open = "auth = 'on'\nlisten = '0.0.0.0:8080'\n";
+        assert!(load(open, &[]).unwrap_err().contains("in the clear"));
+        assert!(load(&format!("{open}public_url = 'http://clinic.example'"), &[]).is_err());
+        assert!(load(&format!("{open}public_url = 'https://clinic.example'"), &[]).is_ok());
     }
 
     #[test]
@@ -487,6 +594,17 @@ mod tests {
         let config = load("", &[("DATABASE_URL", url)]).unwrap();
         assert_eq!(config.database.url.reveal(), Some(url));
         assert!(config.to_toml().contains("postgres://clinic:***@db.example/records"));
+        assert!(!format!("{config:?}{}", config.to_toml()).contains("hunter2"));
+        let secrets = [
+            ("MEDCONSULT_IDENTITY_MASTER_KEY", "hunter2"),
+            ("MEDCONSULT_MAIL_SERVER", "smtps://clinic:hunter2@mail.example"),
+            ("MEDCONSULT_IDENTITY_SIGN_UP", "false"),
+        ];
+        let config = load("", &secrets).unwrap();
+        assert_eq!(
+            (config.identity.master_key.reveal(), config.identity.sign_up),
+            ("hunter2", false)
+        );
         assert!(!format!("{config:?}{}", config.to_toml()).contains("hunter2"));
     }
 

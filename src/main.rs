@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use medconsult::base::telemetry;
-use medconsult::commands::{bench, config, conformance, load, migrate, schemas, serve, worker};
+use medconsult::commands::{bench, client, config, conformance, key, load, migrate, schemas, serve, user, worker};
 use medconsult::config::Config;
 
 /// Requests are many small allocations and a few large ones, made and dropped on different threads: with the system's
@@ -31,6 +31,9 @@ enum Command {
     Load(load::Args),
     Bench(bench::Args),
     Conformance(conformance::Args),
+    User(user::Args),
+    Client(client::Args),
+    Key(key::Args),
     Worker(worker::Args),
     Migrate(migrate::Args),
     Schemas(schemas::Args),
@@ -56,6 +59,9 @@ async fn run(program: Program) -> Result<()> {
         Command::Load(args) => load::run(args, config).await,
         Command::Bench(args) => bench::run(args, config).await,
         Command::Conformance(args) => conformance::run(args, config).await,
+        Command::User(args) => user::run(args, config).await,
+        Command::Client(args) => client::run(args, config).await,
+        Command::Key(args) => key::run(args, config).await,
         Command::Worker(args) => worker::run(args, config).await,
         Command::Migrate(args) => migrate::run(args, config).await,
         Command::Schemas(args) => schemas::run(args, config).await,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::time::timeout;
@@ -15,6 +15,10 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use crate::app::App;
+use crate::auth::AuthServer;
+use crate::auth::bearer;
+use crate::auth::oauth::{authorize, discovery, introspect, revoke, token, userinfo};
+use crate::auth::pages::{self, account, confirm, invite, second_factor, sign_in, sign_up};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, excerpt};
 use crate::fhir::http::{
@@ -31,7 +35,6 @@ pub fn router(app: Arc<App>) -> Router {
     let fhir = Router::new()
         .route("/fhir", post(transaction::handle).get(search::handle_system))
         .route("/fhir/", post(transaction::handle).get(search::handle_system))
-        .route("/fhir/metadata", get(capabilities::handle))
         .route("/fhir/_history", get(history::handle_system))
         .route("/fhir/_search", post(search::handle_system_form))
         .route(
@@ -75,7 +78,25 @@ pub fn router(app: Arc<App>) -> Router {
             get(operation::handle_get).post(operation::handle_post),
         )
         .with_state(server.clone())
-        .layer(from_fn(recognise));
+        .layer(from_fn_with_state(app.clone(), recognise));
+
+    // Read by those who want to know how to be let in, hence open to everyone.
+    let open = Router::new()
+        .route("/fhir/metadata", get(capabilities::handle))
+        .with_state(server.clone());
+
+    let tokens = match &app.auth {
+        Some(auth) => Router::new()
+            .route("/fhir/.well-known/smart-configuration", get(discovery::handle))
+            .route("/.well-known/openid-configuration", get(discovery::handle_openid))
+            .route("/auth/jwks", get(discovery::handle_jwks))
+            .route("/auth/userinfo", get(userinfo::handle).post(userinfo::handle))
+            .route("/auth/token", post(token::handle))
+            .route("/auth/introspect", post(introspect::handle))
+            .route("/auth/revoke", post(revoke::handle))
+            .with_state(auth.clone()),
+        None => Router::new(),
+    };
 
     let other = Router::new()
         .route("/", get(landing))
@@ -84,13 +105,57 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app.clone());
 
     let routes = fhir
+        .merge(open)
+        .merge(tokens)
         .merge(other)
         .fallback(unknown_address)
         .method_not_allowed_fallback(other_method);
-    let routes = routes
-        .layer(from_fn_with_state(app.ids.clone(), envelope::wrap))
-        .layer(compression());
-    cors::layer(routes, &server.settings.cors_origins)
+    let wrapped = from_fn_with_state(app.ids.clone(), envelope::wrap);
+    let routes = routes.layer(wrapped.clone()).layer(compression());
+    let routes = cors::layer(routes, &server.settings.cors_origins);
+    match &app.auth {
+        // No other origin's script reads a page, whatever the settings say; and a page is not compressed, since the length
+        // of what is compressed together with a secret tells about the secret.
+        Some(auth) => {
+            let pages = pages(auth.clone()).method_not_allowed_fallback(other_method);
+            pages.layer(wrapped).fallback_service(routes)
+        }
+        None => routes,
+    }
+}
+
+/// What people see in a browser.
+fn pages(auth: Arc<AuthServer>) -> Router {
+    Router::new()
+        .route("/auth/style.css", get(pages::style))
+        .route("/auth/sign-up", get(sign_up::show).post(sign_up::submit))
+        .route("/auth/forgot", get(sign_up::show_forgot).post(sign_up::submit_forgot))
+        .route("/auth/check-mail", get(sign_up::check_mail))
+        .route("/auth/confirm", get(confirm::show).post(confirm::submit))
+        .route("/auth/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/auth/prove", get(sign_in::show_prove).post(sign_in::submit_prove))
+        .route("/auth/sign-out", post(sign_in::sign_out))
+        .route(
+            "/auth/second-factor",
+            get(second_factor::show).post(second_factor::submit),
+        )
+        .route(
+            "/auth/second-factor/set-up",
+            get(second_factor::show_set_up).post(second_factor::submit_set_up),
+        )
+        .route("/auth/second-factor/backup-codes", post(second_factor::new_codes))
+        .route("/auth/second-factor/remove", post(second_factor::remove))
+        .route("/auth/account", get(account::show))
+        .route("/auth/account/password", post(account::password))
+        .route("/auth/account/email", post(account::email))
+        .route("/auth/account/end-session", post(account::end_session))
+        .route("/auth/account/end-sessions", post(account::end_sessions))
+        .route("/auth/account/end-application", post(account::end_application))
+        .route("/auth/account/close", post(account::close))
+        .route("/auth/authorize", get(authorize::handle).post(authorize::handle))
+        .route("/auth/consent", post(authorize::decide))
+        .route("/auth/invite", get(invite::show).post(invite::submit))
+        .with_state(auth)
 }
 
 /// gzip or zstd, whichever the client prefers. What is already compressed, as an image in a Binary, stays as it is.
@@ -101,10 +166,20 @@ fn compression() -> CompressionLayer<impl Predicate> {
         .compress_when(worthwhile)
 }
 
-/// Says who asks. Without authentication, which is possible on loopback only, that is always the same caller.
-async fn recognise(mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(Caller::sandbox());
-    next.run(request).await
+/// Says who asks, or refuses them. Without authentication, which is possible on loopback only, that is always the same
+/// caller.
+async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let caller = match &app.auth {
+        Some(auth) => bearer::caller(auth, request.headers()).await,
+        None => Ok(Caller::sandbox()),
+    };
+    match caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 /// The answer to OPTIONS, and the refusal of a method that a route does not have. The router adds `Allow` to both.

@@ -10,9 +10,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("knowledge", &["base"]),
     ("config", &["base"]),
     ("fhir", &["base", "jobs", "knowledge"]),
+    ("auth", &["base", "jobs", "fhir"]),
     // These two know each other: the app serves the routes, and the routes are given the app.
-    ("app", &["base", "jobs", "knowledge", "fhir", "config", "router"]),
-    ("router", &["base", "jobs", "knowledge", "fhir", "config", "app"]),
+    (
+        "app",
+        &["base", "jobs", "knowledge", "fhir", "auth", "config", "router"],
+    ),
+    (
+        "router",
+        &["base", "jobs", "knowledge", "fhir", "auth", "config", "app"],
+    ),
     // The suites run on what they test, or speak HTTP to a server.
     ("conformance", &["base", "knowledge", "fhir"]),
     (
@@ -22,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "jobs",
             "knowledge",
             "fhir",
+            "auth",
             "config",
             "router",
             "app",

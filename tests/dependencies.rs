@@ -14,7 +14,6 @@ const BANNED: &[(&str, &str)] = &[
     ("native-tls", "TLS is rustls with aws-lc-rs"),
     ("ring", "cryptography is aws-lc-rs"),
     ("chrono", "time is jiff"),
-    ("time", "time is jiff"),
     ("once_cell_try", "std::sync::OnceLock"),
     ("async-std", "the runtime is tokio"),
 ];

@@ -8,7 +8,7 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 /// Number, description and text of each file in `migrations/`.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "jobs", include_str!("../../migrations/0002_jobs.sql")),
     (3, "search", include_str!("../../migrations/0003_search.sql")),
@@ -20,6 +20,8 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     ),
     (6, "terminology", include_str!("../../migrations/0006_terminology.sql")),
     (7, "intervals", include_str!("../../migrations/0007_intervals.sql")),
+    (10, "accounts", include_str!("../../migrations/0010_accounts.sql")),
+    (11, "oauth", include_str!("../../migrations/0011_oauth.sql")),
 ];
 
 /// Brings the database up to this release. Several instances may try at once: one works, the others wait.

@@ -1,7 +1,8 @@
-//! What every room stands on: time, identifiers, log lines, the connections to the database, and the private Postgres
+//! What every room stands on: time, identifiers, secrets, log lines, the connections to the database, and the private Postgres
 //! that is started when nobody names a database. Knows no FHIR.
 
 pub mod clock;
+pub mod crypto;
 pub mod database;
 pub mod ids;
 pub mod listen;

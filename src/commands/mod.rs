@@ -1,12 +1,15 @@
 //! The commands of the program, one file each: the arguments, and what is done.
 
 pub mod bench;
+pub mod client;
 pub mod config;
 pub mod conformance;
+pub mod key;
 pub mod load;
 pub mod migrate;
 pub mod schemas;
 pub mod serve;
+pub mod user;
 pub mod worker;
 
 use anyhow::{Context, Result};
@@ -16,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::base::Database;
 use crate::base::database::PoolSizes;
-use crate::base::postgres::{Cluster, ClusterOptions, Durability};
+use crate::base::postgres::{Cluster, ClusterError, ClusterOptions, Durability};
 use crate::config::Config;
 
 /// The database that the settings name: a running one, or a private one, which then belongs to this process.
@@ -53,6 +56,25 @@ impl OpenDatabase {
         Ok(Self {
             pools: Database::open(options, sizes),
             private,
+        })
+    }
+
+    /// The same, for a short look: the private Postgres of a server that is running is used beside it, through its socket.
+    ///
+    /// # Errors
+    /// When the connection string cannot be read, or the private Postgres neither runs nor can run.
+    pub async fn open_beside_server(config: &Config) -> Result<Self> {
+        let error = match Self::open(config).await {
+            Err(error) => error,
+            opened => return opened,
+        };
+        if !matches!(error.downcast_ref(), Some(ClusterError::InUse(_))) {
+            return Err(error);
+        }
+        let options = Cluster::of_running_server(&config.data_dir)?;
+        Ok(Self {
+            pools: Database::open(options, PoolSizes { write: 1, read: 1 }),
+            private: None,
         })
     }
 

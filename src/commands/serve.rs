@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 
 use super::{OpenDatabase, stop_signal};
 use crate::app::{self, App};
+use crate::auth::AuthServer;
 use crate::base::{Clock, IdGenerator};
 use crate::config::Config;
 
@@ -51,7 +52,7 @@ async fn serve(
         let (worker, stop) = (app.worker(), stop.clone());
         tokio::spawn(async move { worker.run(stop).await })
     });
-    announce(&base, place, begun);
+    announce(&base, place, begun, app.auth.as_deref());
     app.serve(listener, stop).await;
     if let Some(worker) = worker {
         worker.await?;
@@ -60,8 +61,17 @@ async fn serve(
 }
 
 /// A word to the person at the terminal, on standard output; log lines go to standard error.
-fn announce(base: &str, place: &str, begun: Instant) {
+fn announce(base: &str, place: &str, begun: Instant, auth: Option<&AuthServer>) {
     let seconds = begun.elapsed().as_secs_f64();
     println!("MedConsult is ready at {base} after {seconds:.2} s, on {place}. Ctrl-C stops it.");
-    println!("Try:  curl '{base}/Patient?_pretty=true'   or see README.md for more.");
+    match auth {
+        None => println!("Try:  curl '{base}/Patient?_pretty=true'   or see README.md for more."),
+        Some(auth) => {
+            println!(
+                "Sign in at {}/auth/sign-in. docs/security.md tells how to let people and applications in;",
+                auth.issuer
+            );
+            println!("the first person:  medconsult user add --email you@clinic.example --role admin");
+        }
+    }
 }

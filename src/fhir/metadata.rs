@@ -12,8 +12,17 @@ use serde_json::{Value, json};
 use super::http::patch;
 use super::resource::instant;
 use super::search::{Parameter, SearchRegistry};
-use super::server::FhirServer;
+use super::server::{FhirServer, FhirSettings};
 use crate::knowledge::definitions::{SearchParameterType, TypeDefinition};
+
+/// Where clients get tokens, and give them back: absolute URLs.
+#[derive(Clone, Debug)]
+pub struct OAuthEndpoints {
+    pub authorize: String,
+    pub token: String,
+    pub introspect: String,
+    pub revoke: String,
+}
 
 /// JSON text of the CapabilityStatement, with the search parameters of one moment.
 pub fn capability_statement(server: &FhirServer, registry: &SearchRegistry) -> String {
@@ -32,7 +41,7 @@ pub fn capability_statement(server: &FhirServer, registry: &SearchRegistry) -> S
         patch_format: patch::FORMATS,
         rest: [Rest {
             mode: "server",
-            security: json!({"cors": !settings.cors_origins.is_empty()}),
+            security: security(settings),
             resource: resources(server, registry),
             interaction: codes(["transaction", "batch", "search-system", "history-system"]),
             search_param: system_parameters(server, registry),
@@ -41,6 +50,30 @@ pub fn capability_statement(server: &FhirServer, registry: &SearchRegistry) -> S
         }],
     };
     serde_json::to_string(&statement).expect("strings and lists always serialise")
+}
+
+/// How to be let in (<https://hl7.org/fhir/smart-app-launch/STU2.2/conformance.html#using-capabilitystatement>).
+fn security(settings: &FhirSettings) -> Value {
+    let mut security = json!({"cors": !settings.cors_origins.is_empty()});
+    if let Some(endpoints) = &settings.oauth {
+        let uri = |name, url| json!({"url": name, "valueUri": url});
+        security["extension"] = json!([{
+            "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+            "extension": [
+                uri("authorize", &endpoints.authorize),
+                uri("token", &endpoints.token),
+                uri("introspect", &endpoints.introspect),
+                uri("revoke", &endpoints.revoke),
+            ],
+        }]);
+        security["service"] = json!([{
+            "coding": [{
+                "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                "code": "SMART-on-FHIR",
+            }],
+        }]);
+    }
+    security
 }
 
 #[derive(Serialize)]

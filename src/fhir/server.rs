@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::commit;
 use super::error::FhirError;
 use super::hooks::Hooks;
+use super::metadata::OAuthEndpoints;
 use super::search::LiveRegistry;
 use super::search::index::INDEX_VERSION;
 use super::search::text;
@@ -48,6 +49,8 @@ pub struct FhirSettings {
     pub body_timeout: Duration,
     /// Whether the words of resources are collected, for `_text` and `_content`.
     pub full_text: bool,
+    /// Where tokens come from; `None` for an open sandbox.
+    pub oauth: Option<OAuthEndpoints>,
 }
 
 impl FhirServer {

@@ -24,10 +24,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const SYSTEM: &str = "http://example.org/batch";
 
 /// The program itself, with a private Postgres in a directory of its own.
-struct Server {
+pub struct Server {
     child: Child,
-    base: String,
-    client: Client,
+    pub base: String,
+    pub client: Client,
 }
 
 /// The program itself, with none of the settings of whoever runs the tests.
@@ -46,7 +46,7 @@ pub fn program(data_dir: &Path) -> Command {
 }
 
 /// A directory that is removed, with the Postgres in it stopped, when this test process ends.
-fn data_dir() -> PathBuf {
+pub fn data_dir() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let name = format!("{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let directory = clusters_directory().join(name);
@@ -56,7 +56,13 @@ fn data_dir() -> PathBuf {
 
 impl Server {
     async fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &[]).await
+    }
+
+    /// The same, with settings from the environment.
+    pub async fn start_with(data_dir: &Path, settings: &[(&str, &str)]) -> Self {
         let mut child = program(data_dir)
+            .envs(settings.iter().copied())
             .arg("serve")
             .stdout(Stdio::piped())
             .spawn()

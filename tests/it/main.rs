@@ -1,6 +1,7 @@
 //! All integration tests, as one program: linking is slow, and one Postgres serves them all.
 
 mod app;
+mod auth;
 mod bench;
 mod bundle;
 mod commands;

@@ -83,6 +83,13 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// How to connect to the database of a server that runs on this data directory: the socket lets in only the account
+    /// that runs the server.
+    pub fn of_running_server(data_dir: &Path) -> io::Result<PgConnectOptions> {
+        let directory = fs::canonicalize(data_dir)?;
+        Ok(connect_options(&directory.join("run"), OWN_NAME, OWN_NAME))
+    }
+
     /// How to connect to the server's own database, as its owner.
     pub fn connect_options(&self) -> PgConnectOptions {
         connect_options(&self.socket_directory, OWN_NAME, OWN_NAME)

@@ -1,0 +1,157 @@
+//! From the token of a request to its caller (<https://www.rfc-editor.org/rfc/rfc6750>).
+//!
+//! | | status | `WWW-Authenticate` |
+//! |---|---|---|
+//! | no token | 401 | `Bearer` |
+//! | two headers, another scheme, a malformed, unknown, expired or withdrawn token | 401 | with `error="invalid_token"` |
+//! | a token that allows no access to records | 403 | with `error="insufficient_scope"` |
+//!
+//! A token is taken from the header `Authorization` only: an address is kept in logs and histories.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::AuthServer;
+use super::tokens::{self, Live};
+use crate::fhir::caller::{Caller, Granted, Permissions};
+use crate::fhir::error::{FhirError, Issue, IssueType};
+
+/// Longest token that is looked up. Ours have 43 characters.
+const LONGEST: usize = 200;
+
+/// Why nobody is let in.
+#[derive(Debug)]
+pub enum Refusal {
+    NoToken,
+    TwoHeaders,
+    /// The header holds something else.
+    Malformed,
+    /// Unknown, expired or withdrawn: which of these is nobody's business.
+    NotValid,
+    /// Good, and not given for this.
+    InsufficientScope,
+    /// The database does not answer.
+    Unavailable(FhirError),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let unauthorized = |text| FhirError::new(StatusCode::UNAUTHORIZED, Issue::error(IssueType::Login, text));
+        let (error, challenge) = match self {
+            Refusal::NoToken => (unauthorized("This server needs an access token."), "Bearer"),
+            Refusal::TwoHeaders => (
+                unauthorized("There are two Authorization headers."),
+                "Bearer error=\"invalid_token\"",
+            ),
+            Refusal::Malformed => (
+                unauthorized("The Authorization header holds no bearer token."),
+                "Bearer error=\"invalid_token\"",
+            ),
+            Refusal::NotValid => (
+                unauthorized("The access token is not valid, or not any more."),
+                "Bearer error=\"invalid_token\"",
+            ),
+            Refusal::InsufficientScope => (
+                FhirError::forbidden("The token's scopes do not allow this."),
+                "Bearer error=\"insufficient_scope\"",
+            ),
+            Refusal::Unavailable(error) => return error.into_response(),
+        };
+        let challenge = HeaderValue::from_static(challenge);
+        ([(header::WWW_AUTHENTICATE, challenge)], error).into_response()
+    }
+}
+
+/// Who asks, by the headers of a request to the FHIR API.
+///
+/// # Errors
+/// [`Refusal`]
+pub async fn caller(auth: &AuthServer, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    let live = live(auth, headers).await?;
+    let permissions = live.permissions();
+    if !permissions.contain(Permissions::LOOK) {
+        return Err(Refusal::InsufficientScope);
+    }
+    Ok(Caller::granted(Granted {
+        token: live.jti,
+        client: live.client,
+        account: live.user.map(|user| user.account),
+        permissions,
+    }))
+}
+
+/// What the token of a request stands for.
+///
+/// # Errors
+/// [`Refusal`]
+pub async fn live(auth: &AuthServer, headers: &HeaderMap) -> Result<Live, Refusal> {
+    let token = bearer_token(headers)?.ok_or(Refusal::NoToken)?;
+    let live = look_up(auth, token).await.map_err(Refusal::Unavailable)?;
+    live.ok_or(Refusal::NotValid)
+}
+
+async fn look_up(auth: &AuthServer, token: &str) -> Result<Option<Live>, FhirError> {
+    let mut lease = auth.fhir.store.fixed().await?;
+    let live = tokens::look_up(&mut *lease, auth.clock.now(), token).await?;
+    lease.release();
+    Ok(live)
+}
+
+/// The token of the header, `None` if there is no header.
+///
+/// # Errors
+/// [`Refusal`] of a header that is there and holds none.
+pub fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Refusal::TwoHeaders);
+    }
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    let is_token = |token: &&str| {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        (1..=LONGEST).contains(&token.len()) && token.bytes().all(is_allowed)
+    };
+    token.filter(is_token).map(Some).ok_or(Refusal::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token_of(values: &[&str]) -> Result<Option<String>, u16> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        match bearer_token(&headers) {
+            Ok(token) => Ok(token.map(str::to_owned)),
+            Err(refusal) => Err(refusal.into_response().status().as_u16()),
+        }
+    }
+
+    #[test]
+    fn one_header_holds_one_token() {
+        assert_eq!(token_of(&[]), Ok(None));
+        assert_eq!(token_of(&["Bearer abc-._~+/="]), Ok(Some("abc-._~+/=".to_owned())));
+        assert_eq!(token_of(&["bearer  abc "]), Ok(Some("abc".to_owned())));
+        for wrong in [
+            "abc",
+            "Basic abc",
+            "Bearer",
+            "Bearer ",
+            "Bearer a b",
+            "Bearer a\"b",
+            "Bearer é",
+        ] {
+            assert_eq!(token_of(&[wrong]), Err(401), "{wrong}");
+        }
+        assert_eq!(token_of(&[&format!("Bearer {}", "a".repeat(LONGEST + 1))]), Err(401));
+        assert_eq!(token_of(&["Bearer abc", "Bearer abc"]), Err(401));
+    }
+}

@@ -1,0 +1,93 @@
+//! Who may do what: people and their accounts, registered applications and their tokens, and the
+//! [`Caller`](crate::fhir::caller::Caller) that a request runs as. What is promised and how it is kept is told in
+//! docs/security.md.
+//!
+//! | file | concern |
+//! |---|---|
+//! | [`accounts`] | people, and the resources that stand for them |
+//! | [`passwords`], [`factors`] | how they prove who they are |
+//! | [`sessions`] | browsers that are signed in |
+//! | [`links`], [`mail`] | links that are mailed to prove an address |
+//! | [`throttle`] | how often something may be tried |
+//! | [`pages`] | what people see of all this |
+//! | [`clients`] | applications that an operator registered |
+//! | [`scopes`] | what they can ask for |
+//! | [`keys`] | what id_tokens are signed with |
+//! | [`tokens`] | access tokens: issued, looked up, withdrawn |
+//! | [`oauth`] | the endpoints of OAuth 2 and SMART |
+//! | [`bearer`] | from the token of a request to its caller |
+//! | [`background`] | jobs |
+
+pub mod accounts;
+pub mod background;
+pub mod bearer;
+pub mod clients;
+pub mod factors;
+pub mod keys;
+pub mod links;
+pub mod mail;
+pub mod oauth;
+pub mod pages;
+pub mod passwords;
+pub mod scopes;
+pub mod sessions;
+pub mod throttle;
+pub mod tokens;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sqlx::PgPool;
+
+use self::mail::Mailer;
+use self::passwords::Passwords;
+use crate::base::crypto::Vault;
+use crate::base::{Clock, IdGenerator};
+use crate::fhir::metadata::OAuthEndpoints;
+use crate::fhir::server::FhirServer;
+
+/// Everything that says who a caller is; shared by all requests.
+pub struct AuthServer {
+    pub fhir: Arc<FhirServer>,
+    pub pool: PgPool,
+    pub clock: Clock,
+    pub ids: IdGenerator,
+    pub vault: Vault,
+    pub passwords: Passwords,
+    pub mailer: Mailer,
+    /// The address of the whole server, without a slash at the end, by which tokens, assertions and links call it.
+    pub issuer: String,
+    pub endpoints: OAuthEndpoints,
+    /// Whether people may open an account without being invited.
+    pub sign_up: bool,
+    /// Proxies in front of the server, which are believed when they say whom they speak for.
+    pub trusted_proxies: Vec<IpAddr>,
+}
+
+impl AuthServer {
+    /// Whether browsers reach the server by TLS only.
+    pub fn is_https(&self) -> bool {
+        self.issuer.starts_with("https://")
+    }
+
+    fn cookie_name(&self) -> &'static str {
+        cookie_name(self.is_https())
+    }
+
+    fn device_cookie_name(&self) -> &'static str {
+        device_cookie_name(self.is_https())
+    }
+}
+
+/// The prefix lets browsers refuse a cookie of this name that another host of the domain, or a page without TLS, tries to set.
+fn cookie_name(secure: bool) -> &'static str {
+    if secure { "__Host-medconsult" } else { "medconsult" }
+}
+
+fn device_cookie_name(secure: bool) -> &'static str {
+    if secure {
+        "__Host-medconsult-device"
+    } else {
+        "medconsult-device"
+    }
+}

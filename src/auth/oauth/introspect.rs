@@ -1,0 +1,50 @@
+//! What a token stands for (<https://www.rfc-editor.org/rfc/rfc7662>): `POST /auth/introspect`.
+//!
+//! Whoever asks shows an access token of their own, or proves to be a client. About a token that is not good, nothing is said
+//! but that.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::json;
+
+use super::error::OAuthError;
+use super::form::OAuthForm;
+use super::{client_auth, not_to_be_stored};
+use crate::auth::{AuthServer, bearer, tokens};
+
+pub async fn handle(
+    State(auth): State<Arc<AuthServer>>,
+    headers: HeaderMap,
+    form: OAuthForm,
+) -> Result<Response, OAuthError> {
+    match bearer::bearer_token(&headers) {
+        Ok(Some(own)) => {
+            let own = tokens::look_up(&auth.pool, auth.clock.now(), own).await?;
+            own.ok_or(OAuthError::InvalidClient)?;
+        }
+        // No bearer token: a client, perhaps with its secret in the same header.
+        Ok(None) | Err(_) => {
+            client_auth::authenticate(&auth, &headers, &form).await?;
+        }
+    }
+    let live = tokens::look_up(&auth.pool, auth.clock.now(), form.require("token")?).await?;
+    Ok(not_to_be_stored(&match live {
+        None => json!({"active": false}),
+        Some(live) => json!({
+            "active": true,
+            "scope": live.scopes.to_string(),
+            "client_id": live.client,
+            "token_type": "Bearer",
+            "iat": live.issued_at.as_second(),
+            "exp": live.expires_at.as_second(),
+            "iss": auth.issuer,
+            "aud": auth.fhir.settings.base_url,
+            // A back end acts in its own name.
+            "sub": live.user.as_ref().map_or(&live.client, |user| &user.account),
+            "jti": live.jti,
+        }),
+    }))
+}

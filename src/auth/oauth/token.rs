@@ -1,0 +1,182 @@
+//! The token endpoint (<https://www.rfc-editor.org/rfc/rfc6749#section-3.2>): `POST /auth/token`. What is refused is listed in
+//! [`error`](super::error).
+//!
+//! | `grant_type` | who | gives |
+//! |---|---|---|
+//! | `authorization_code` | an application, after a person allowed it | access, perhaps refresh and id_token |
+//! | `refresh_token` | the same | access and the next refresh token |
+//! | `client_credentials` | a back end with keys ([backend services](https://hl7.org/fhir/smart-app-launch/STU2.2/backend-services.html)) | access |
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::error::OAuthError;
+use super::form::OAuthForm;
+use super::{client_auth, id_token, not_to_be_stored};
+use crate::auth::AuthServer;
+use crate::auth::clients::{Client, Proof};
+use crate::auth::scopes::{Kind, ScopeError, Scopes};
+use crate::auth::tokens::{self, Issued, NewGrant, Redeemed};
+use crate::base::crypto;
+
+pub async fn handle(
+    State(auth): State<Arc<AuthServer>>,
+    headers: HeaderMap,
+    form: OAuthForm,
+) -> Result<Response, OAuthError> {
+    let answer = match form.require("grant_type")? {
+        "authorization_code" => by_code(&auth, &headers, &form).await?,
+        "refresh_token" => by_refresh_token(&auth, &headers, &form).await?,
+        "client_credentials" => by_credentials(&auth, &headers, &form).await?,
+        _ => return Err(OAuthError::UnsupportedGrantType),
+    };
+    Ok(not_to_be_stored(&answer))
+}
+
+async fn by_code(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
+    let client = client_auth::authenticate(auth, headers, form).await?;
+    let (code, redirect_uri) = (form.require("code")?, form.require("redirect_uri")?);
+    let now = auth.clock.now();
+    let mut transaction = auth.pool.begin().await?;
+    let Some((grant, bound)) = tokens::redeem_code(&mut transaction, now, code).await? else {
+        transaction.commit().await?;
+        return Err(OAuthError::InvalidGrant);
+    };
+    let is_proved = form
+        .get("code_verifier")
+        .is_some_and(|verifier| fits(verifier, &bound.challenge));
+    if grant.expired || grant.client != client.id || redirect_uri != bound.redirect_uri || !is_proved {
+        // The code is burnt, and so is all that it could have led to.
+        tokens::end_grant(&mut *transaction, &grant.grant).await?;
+        transaction.commit().await?;
+        return Err(OAuthError::InvalidGrant);
+    }
+    let issued = tokens::issue(
+        &mut transaction,
+        &auth.ids,
+        now,
+        &grant.grant,
+        &grant.scopes,
+        &grant.scopes,
+    )
+    .await?;
+    transaction.commit().await?;
+    let mut answer = answer(&issued, &grant.scopes);
+    if grant.scopes.has(Kind::OpenId) {
+        answer["id_token"] = json!(id_token::make(auth, &grant, &issued.access_token, bound.nonce.as_deref()).await?);
+    }
+    Ok(answer)
+}
+
+async fn by_refresh_token(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
+    let client = client_auth::authenticate(auth, headers, form).await?;
+    let token = form.require("refresh_token")?;
+    let now = auth.clock.now();
+    let asked = form.get("scope").map(parse).transpose()?;
+    let mut transaction = auth.pool.begin().await?;
+    let redeemed = tokens::redeem_refresh_token(&mut transaction, now, &client.id, token).await?;
+    let Some(grant) = redeemed.filter(|grant: &Redeemed| !grant.expired) else {
+        transaction.commit().await?;
+        return Err(OAuthError::InvalidGrant);
+    };
+    let scopes = match asked {
+        Some(asked) if !grant.scopes.cover(&asked) => {
+            // Nothing is used up by a question that cannot be answered.
+            transaction.rollback().await?;
+            return Err(OAuthError::InvalidScope(format!(
+                "The grant is for {} only.",
+                grant.scopes
+            )));
+        }
+        Some(asked) => asked,
+        None => grant.scopes.clone(),
+    };
+    let issued = tokens::issue(&mut transaction, &auth.ids, now, &grant.grant, &grant.scopes, &scopes).await?;
+    transaction.commit().await?;
+    let mut answer = answer(&issued, &scopes);
+    if scopes.has(Kind::OpenId) {
+        answer["id_token"] = json!(id_token::make(auth, &grant, &issued.access_token, None).await?);
+    }
+    Ok(answer)
+}
+
+async fn by_credentials(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
+    let client = client_auth::authenticate(auth, headers, form).await?;
+    if !client.is_back_end() || !matches!(client.proof, Proof::Keys(_)) {
+        return Err(OAuthError::UnauthorizedClient);
+    }
+    let asked = parse(form.require("scope")?)?;
+    check_registered(&client, &asked)?;
+    if !asked.are_for_back_ends() {
+        return Err(OAuthError::InvalidScope(
+            "A back end may ask for system scopes only.".to_owned(),
+        ));
+    }
+    let now = auth.clock.now();
+    let mut transaction = auth.pool.begin().await?;
+    let grant = NewGrant {
+        client: &client.id,
+        scopes: &asked,
+        person: None,
+    };
+    let grant = grant.store(&mut transaction, &auth.ids, now).await?;
+    let issued = tokens::issue(&mut transaction, &auth.ids, now, &grant, &asked, &asked).await?;
+    transaction.commit().await?;
+    Ok(answer(&issued, &asked))
+}
+
+fn parse(scope: &str) -> Result<Scopes, OAuthError> {
+    Scopes::parse(scope).map_err(|ScopeError(text)| OAuthError::InvalidScope(text))
+}
+
+fn check_registered(client: &Client, asked: &Scopes) -> Result<(), OAuthError> {
+    match client.scopes.cover(asked) {
+        true => Ok(()),
+        false => Err(OAuthError::InvalidScope(format!(
+            "This client is registered for {} only.",
+            client.scopes
+        ))),
+    }
+}
+
+fn answer(issued: &Issued, scopes: &Scopes) -> Value {
+    let mut answer = json!({
+        "access_token": issued.access_token,
+        "token_type": "Bearer",
+        "expires_in": issued.expires_in.as_secs(),
+        "scope": scopes.to_string(),
+    });
+    if let Some(token) = &issued.refresh_token {
+        answer["refresh_token"] = json!(token);
+    }
+    answer
+}
+
+/// Whether the challenge was made from this verifier (<https://www.rfc-editor.org/rfc/rfc7636#section-4>).
+fn fits(verifier: &str, challenge: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_verifier = (43..=128).contains(&verifier.len()) && verifier.bytes().all(is_allowed);
+    is_verifier && crypto::equal(&URL_SAFE_NO_PAD.encode(crypto::digest(verifier)), challenge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifier_of_the_standard_fits() {
+        // <https://www.rfc-editor.org/rfc/rfc7636#appendix-B>
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+        assert!(fits(verifier, challenge));
+        assert!(!fits(challenge, challenge) && !fits("", challenge) && !fits(&verifier[1..], challenge));
+        let long = "a".repeat(129);
+        assert!(!fits(&long, &URL_SAFE_NO_PAD.encode(crypto::digest(&long))));
+    }
+}

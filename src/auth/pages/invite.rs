@@ -1,0 +1,70 @@
+//! Administrators invite people, of any role, to open an account.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use maud::html;
+
+use super::browser::{Browser, Submitted};
+use super::{PageError, Result, alert, field, see_other};
+use crate::auth::AuthServer;
+use crate::auth::accounts::{Role, fold_email};
+use crate::auth::links::{Link, Purpose};
+use crate::auth::mail::Mail;
+
+fn check_role(browser: &Browser) -> Result<()> {
+    match browser.signed_in()?.account.role {
+        Role::Admin => Ok(()),
+        Role::Patient | Role::Practitioner => Err(PageError::Forbidden),
+    }
+}
+
+/// `GET /auth/invite`
+pub async fn show(browser: Browser) -> Result<Response> {
+    check_role(&browser)?;
+    Ok(form(&browser, "", None))
+}
+
+fn form(browser: &Browser, email: &str, wrong: Option<&str>) -> Response {
+    let content = browser.form(
+        "/auth/invite",
+        "Send the invitation",
+        html! {
+            (field("E-mail address", "email", "email", "off", email))
+            p {
+                label for="role" { "Role" }
+                select id="role" name="role" {
+                    @for role in [Role::Practitioner, Role::Admin, Role::Patient] { option { (role) } }
+                }
+            }
+        },
+    );
+    browser.page(
+        "Invite somebody",
+        html! { (alert(wrong)) (content) p { a href="/auth/account" { "Back" } } },
+    )
+}
+
+/// `POST /auth/invite`
+pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -> Result<Response> {
+    check_role(&form_sent.browser)?;
+    form_sent.browser.signed_in_afresh(&auth)?;
+    let (Some(email), Ok(role)) = (fold_email(form_sent.get("email")), form_sent.get("role").parse()) else {
+        return Ok(form(
+            &form_sent.browser,
+            form_sent.get("email"),
+            Some("That is not an e-mail address."),
+        ));
+    };
+    let link = Link {
+        email: email.clone(),
+        purpose: Purpose::Invitation { role },
+    };
+    let mut transaction = auth.pool.begin().await?;
+    let secret = link.store(&mut *transaction, auth.clock.now()).await?;
+    let mail = Mail::invitation(&email, &auth.issuer, &secret);
+    mail.enqueue(&mut transaction, &auth.vault, auth.clock.now()).await?;
+    transaction.commit().await?;
+    Ok(see_other("/auth/account"))
+}

@@ -1,0 +1,157 @@
+//! `medconsult client`: the applications that may ask for tokens.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::Subcommand;
+use serde_json::Value;
+use sqlx::PgPool;
+
+use super::OpenDatabase;
+use crate::app;
+use crate::auth::clients::{self, NewClient, NewProof};
+use crate::auth::scopes::{ScopeError, Scopes};
+use crate::base::{Clock, IdGenerator, crypto};
+use crate::config::Config;
+
+/// Register applications that may ask for access tokens
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Register a back end, or an application that acts for people; print its client_id, and its secret if it has one
+    Add {
+        /// What people call it
+        #[arg(long)]
+        name: String,
+        /// The most it may ask for, as in "system/*.rs" or "openid fhirUser user/*.rs offline_access"
+        #[arg(long)]
+        scope: String,
+        /// Where people are sent back to; several times for several. None for a back end
+        #[arg(long)]
+        redirect: Vec<String>,
+        /// A file with its public keys, as a JSON Web Key Set
+        #[arg(long)]
+        keys: Option<PathBuf>,
+        /// It proves who it is by a secret, which is made and shown once
+        #[arg(long, conflicts_with = "keys", requires = "redirect")]
+        secret: bool,
+        /// It cannot prove who it is: an application whose code everybody can read
+        #[arg(long, conflicts_with_all = ["keys", "secret"], requires = "redirect")]
+        public: bool,
+        /// Its client_id [default: a fresh one]
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// List the registered applications
+    List,
+    /// Refuse an application, and end its tokens
+    Disable { id: String },
+    /// Let a disabled application in again
+    Enable { id: String },
+}
+
+/// Runs one of the commands, beside a running server or alone.
+///
+/// # Errors
+/// When the database cannot be had, or what is to be registered is wrong.
+pub async fn run(args: Args, config: Config) -> Result<()> {
+    let database = OpenDatabase::open_beside_server(&config).await?;
+    let result = run_on(&database.pools.write, args.command).await;
+    database.close().await;
+    result
+}
+
+async fn run_on(pool: &PgPool, command: Command) -> Result<()> {
+    app::migrate(pool).await?;
+    match command {
+        Command::Add {
+            name,
+            scope,
+            redirect,
+            keys,
+            secret,
+            public,
+            id,
+        } => {
+            let id = id.unwrap_or_else(|| IdGenerator::random().next().to_string());
+            ensure!(
+                is_client_id(&id),
+                "a client id has 1 to 100 letters, digits, '-', '.' or '_'"
+            );
+            let scopes = Scopes::parse(&scope).map_err(|ScopeError(text)| anyhow!(text))?;
+            match redirect.is_empty() {
+                true => ensure!(
+                    scopes.are_for_back_ends(),
+                    "without --redirect it is a back end: its scopes begin with system/"
+                ),
+                false => ensure!(
+                    scopes.are_for_apps(),
+                    "with --redirect it acts for people: its scopes begin with user/"
+                ),
+            }
+            for uri in &redirect {
+                clients::check_redirect_uri(uri).map_err(anyhow::Error::msg)?;
+            }
+            let keys = keys.as_deref().map(read_keys).transpose()?;
+            let secret = secret.then(crypto::random_token);
+            let proof = match (&keys, &secret) {
+                (Some(keys), _) => NewProof::Keys(keys),
+                (None, Some(secret)) => NewProof::Secret(crypto::digest(secret)),
+                (None, None) if public => NewProof::Public,
+                (None, None) => bail!("say how it proves who it is: --keys FILE, --secret or --public"),
+            };
+            let client = NewClient {
+                id: &id,
+                name: &name,
+                scopes: &scopes,
+                redirect_uris: &redirect,
+                proof,
+            };
+            ensure!(
+                clients::add(pool, Clock::system().now(), &client).await?,
+                "there is a client {id} already"
+            );
+            println!("{id}");
+            if let Some(secret) = secret {
+                println!("{secret}");
+            }
+        }
+        Command::List => {
+            let rows: Vec<(String, String, String, bool)> =
+                sqlx::query_as("SELECT id, name, scope, enabled FROM oauth_client ORDER BY created_at, id")
+                    .fetch_all(pool)
+                    .await?;
+            for (id, name, scope, enabled) in rows {
+                let state = if enabled { "" } else { "  (disabled)" };
+                println!("{id}  {name}  {scope}{state}");
+            }
+        }
+        Command::Disable { id } => set_enabled(pool, &id, false).await?,
+        Command::Enable { id } => set_enabled(pool, &id, true).await?,
+    }
+    Ok(())
+}
+
+async fn set_enabled(pool: &PgPool, id: &str, enabled: bool) -> Result<()> {
+    if !clients::set_enabled(pool, id, enabled).await? {
+        bail!("there is no client {id}");
+    }
+    Ok(())
+}
+
+fn read_keys(file: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let keys: Value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))?;
+    clients::check_keys(&keys).map_err(anyhow::Error::msg)?;
+    Ok(keys)
+}
+
+fn is_client_id(id: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (1..=100).contains(&id.len()) && id.bytes().all(is_allowed)
+}

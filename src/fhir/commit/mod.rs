@@ -28,9 +28,11 @@
 //!
 //! **An update that changes nothing makes no version**: a client that writes back what it read finds the same version.
 
+mod changes;
 mod labels;
 mod prepare;
 mod resolve;
+mod statement;
 mod transaction;
 mod write;
 
@@ -41,7 +43,8 @@ use serde_json::Value;
 pub use self::labels::{LabelChange, LabelTarget, change_labels};
 use self::prepare::Prepared;
 pub(super) use self::prepare::check_content;
-pub(super) use self::write::{index_tables, index_version, reindex};
+pub(super) use self::statement::index_tables;
+pub(super) use self::write::{index_version, reindex};
 use super::caller::{Caller, Permissions};
 use super::error::FhirError;
 use super::patch::Patch;

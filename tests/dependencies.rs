@@ -13,7 +13,6 @@ const BANNED: &[(&str, &str)] = &[
     ("openssl-sys", "TLS is rustls with aws-lc-rs"),
     ("native-tls", "TLS is rustls with aws-lc-rs"),
     ("ring", "cryptography is aws-lc-rs"),
-    ("chrono", "time is jiff"),
     ("once_cell_try", "std::sync::OnceLock"),
     ("async-std", "the runtime is tokio"),
 ];

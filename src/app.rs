@@ -18,6 +18,7 @@ use crate::auth::{AuthServer, background};
 use crate::base::crypto::Vault;
 use crate::base::{Clock, Database, IdGenerator, listen, migrations};
 use crate::config::{Auth, Config};
+use crate::fhir::access::policy::Policies;
 use crate::fhir::hooks::{Guard, Hooks};
 use crate::fhir::integrity::ReferentialIntegrity;
 use crate::fhir::metadata::OAuthEndpoints;
@@ -50,7 +51,7 @@ impl App {
     pub async fn build(config: Config, database: Database, clock: Clock, ids: IdGenerator) -> Result<Arc<Self>> {
         let server = FhirServer::open(
             &database,
-            settings(&config),
+            settings(&config)?,
             hooks(&config, &clock),
             clock.clone(),
             ids.clone(),
@@ -127,8 +128,8 @@ impl App {
 }
 
 /// The settings of the FHIR server, out of those of the program.
-fn settings(config: &Config) -> FhirSettings {
-    FhirSettings {
+fn settings(config: &Config) -> Result<FhirSettings> {
+    Ok(FhirSettings {
         base_url: config.fhir_base(),
         max_body_bytes: config.http.max_body_bytes,
         default_count: config.search.default_count,
@@ -138,8 +139,22 @@ fn settings(config: &Config) -> FhirSettings {
         cors_origins: config.http.cors_origins.clone(),
         body_timeout: Duration::from_secs(config.http.body_timeout_seconds),
         full_text: config.search.full_text,
+        policies: Arc::new(policies(config)?),
         oauth: (config.auth == Auth::On).then(|| oauth_endpoints(&config.root_url())),
+    })
+}
+
+/// The policies of the file in the settings, or the built-in ones.
+///
+/// # Errors
+/// What is wrong with the file, and where.
+pub fn policies(config: &Config) -> Result<Policies> {
+    let file = &config.identity.policies;
+    if file.as_os_str().is_empty() {
+        return Ok(Policies::default());
     }
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read the policies {}", file.display()))?;
+    Policies::parse(&text).with_context(|| format!("identity.policies, {}", file.display()))
 }
 
 /// The vault under the master key of the settings. A server with a private database makes one for itself; those that

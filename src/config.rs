@@ -85,6 +85,8 @@ pub struct IdentityConfig {
     pub master_key_file: PathBuf,
     /// Whether patients may open an account without being invited.
     pub sign_up: bool,
+    /// A file with the policies of all roles; empty for the built-in ones (`src/fhir/access/policies.json`).
+    pub policies: PathBuf,
 }
 
 /// How mails leave the server.
@@ -195,6 +197,7 @@ impl Default for IdentityConfig {
             master_key: Secret::default(),
             master_key_file: PathBuf::new(),
             sign_up: true,
+            policies: PathBuf::new(),
         }
     }
 }

@@ -206,22 +206,7 @@ fn access_of(text: &str) -> Option<Permissions> {
         "*" => return Some(Permissions::ALL),
         _ => {}
     }
-    // In this order only: `.dus` is not another way to write `.uds`.
-    let mut rest = text;
-    let mut permissions = Permissions::NONE;
-    for (letter, permission) in [
-        ('c', Permissions::CREATE),
-        ('r', Permissions::READ),
-        ('u', Permissions::UPDATE),
-        ('d', Permissions::DELETE),
-        ('s', Permissions::SEARCH),
-    ] {
-        if let Some(after) = rest.strip_prefix(letter) {
-            permissions = permissions | permission;
-            rest = after;
-        }
-    }
-    (rest.is_empty() && permissions != Permissions::NONE).then_some(permissions)
+    Permissions::parse(text)
 }
 
 #[cfg(test)]

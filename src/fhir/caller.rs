@@ -59,6 +59,15 @@ impl BitOr for Permissions {
     }
 }
 
+/// In the order in which scopes write them.
+const LETTERS: [(char, Permissions); 5] = [
+    ('c', Permissions::CREATE),
+    ('r', Permissions::READ),
+    ('u', Permissions::UPDATE),
+    ('d', Permissions::DELETE),
+    ('s', Permissions::SEARCH),
+];
+
 impl Caller {
     /// Whoever reaches the loopback address of a server whose `MEDCONSULT_AUTH` is `off`, and whoever has the database in
     /// their hands anyway, as an operator with a command of the program. May see and change everything.
@@ -93,16 +102,23 @@ impl Caller {
 }
 
 impl Permissions {
+    /// Reads letters: each at most once, at least one, and in this order only, since `.dus` is not another way to write
+    /// `.uds`.
+    pub fn parse(text: &str) -> Option<Permissions> {
+        let mut rest = text;
+        let mut permissions = Permissions::NONE;
+        for (letter, permission) in LETTERS {
+            if let Some(after) = rest.strip_prefix(letter) {
+                permissions = permissions | permission;
+                rest = after;
+            }
+        }
+        (rest.is_empty() && permissions != Permissions::NONE).then_some(permissions)
+    }
+
     /// The letters, in the order in which scopes write them.
     pub fn letters(self) -> String {
-        let letters = [
-            ('c', Permissions::CREATE),
-            ('r', Permissions::READ),
-            ('u', Permissions::UPDATE),
-            ('d', Permissions::DELETE),
-            ('s', Permissions::SEARCH),
-        ];
-        letters
+        LETTERS
             .iter()
             .filter(|(_, permission)| self.contain(*permission))
             .map(|(letter, _)| letter)

@@ -1,5 +1,6 @@
 //! The FHIR server.
 
+pub mod access;
 pub mod bundle;
 pub mod caller;
 pub mod commit;

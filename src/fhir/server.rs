@@ -1,7 +1,9 @@
 //! All that the FHIR server is made of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::policy::Policies;
 use super::commit;
 use super::error::FhirError;
 use super::hooks::Hooks;
@@ -49,6 +51,8 @@ pub struct FhirSettings {
     pub body_timeout: Duration,
     /// Whether the words of resources are collected, for `_text` and `_content`.
     pub full_text: bool,
+    /// What each role may do.
+    pub policies: Arc<Policies>,
     /// Where tokens come from; `None` for an open sandbox.
     pub oauth: Option<OAuthEndpoints>,
 }

@@ -41,6 +41,7 @@ pub async fn bench_through(options: PgConnectOptions, database: TestDatabase, ho
         cors_origins: Vec::new(),
         body_timeout: Duration::from_secs(30),
         full_text: true,
+        policies: Arc::default(),
         oauth: None,
     };
     let (clock, hand) = Clock::manual("2026-03-01T10:00:00Z".parse().unwrap());

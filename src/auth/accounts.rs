@@ -1,57 +1,22 @@
 //! Accounts: who signs in, and which resources stand for them.
 
-use std::fmt;
-use std::str::FromStr;
-
 use jiff_sqlx::ToSqlx;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, Row};
 
 use super::AuthServer;
+pub use crate::fhir::access::Role;
 use crate::fhir::caller::Caller;
 use crate::fhir::commit::{CommitError, Op, Target, Write, commit};
 
-/// What a person is to the practice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    Patient,
-    Practitioner,
-    Admin,
-}
-
 impl Role {
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Patient => "patient",
-            Role::Practitioner => "practitioner",
-            Role::Admin => "admin",
-        }
-    }
-
     /// Whether it may sign in by password alone.
     pub fn needs_second_factor(self) -> bool {
         match self {
             Role::Patient => false,
             Role::Practitioner | Role::Admin => true,
         }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Role, String> {
-        [Role::Patient, Role::Practitioner, Role::Admin]
-            .into_iter()
-            .find(|role| role.name() == text)
-            .ok_or_else(|| "a role is patient, practitioner or admin".to_owned())
     }
 }
 

@@ -13,7 +13,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::AuthServer;
 use super::tokens::{self, Live};
-use crate::fhir::caller::{Caller, Granted, Permissions};
+use crate::fhir::access::{ScopeContext, ScopeGrant};
+use crate::fhir::caller::{Caller, Granted, Holders, Permissions, User};
 use crate::fhir::error::{FhirError, Issue, IssueType};
 
 /// Longest token that is looked up. Ours have 43 characters.
@@ -72,11 +73,27 @@ pub async fn caller(auth: &AuthServer, headers: &HeaderMap) -> Result<Caller, Re
     if !permissions.contain(Permissions::LOOK) {
         return Err(Refusal::InsufficientScope);
     }
+    let context = match &live.user {
+        None => ScopeContext::System,
+        Some(_) => ScopeContext::User,
+    };
     Ok(Caller::granted(Granted {
         token: live.jti,
         client: live.client,
-        account: live.user.map(|user| user.account),
-        permissions,
+        account: live.user.as_ref().map(|user| user.account.clone()),
+        user: live.user.map(|user| User {
+            role: user.role,
+            fhir_user: user.profile,
+            person: user.person,
+            holders: Holders::default(),
+        }),
+        patient: None,
+        scopes: vec![ScopeGrant {
+            context,
+            resource_type: None,
+            permissions,
+            filter: None,
+        }],
     }))
 }
 

@@ -291,6 +291,7 @@ pub struct LiveUser {
     pub account: String,
     pub role: Role,
     pub profile: String,
+    pub person: String,
     pub given: String,
     pub family: String,
 }
@@ -314,7 +315,7 @@ impl Live {
 pub async fn look_up(database: impl PgExecutor<'_>, now: Timestamp, token: &str) -> Result<Option<Live>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT t.jti, c.id AS client, t.scope, t.issued_at, t.expires_at, g.account,
-                a.role, a.profile, a.given, a.family
+                a.role, a.profile, a.person, a.given, a.family
          FROM access_token t JOIN oauth_grant g ON g.id = t.grant_id JOIN oauth_client c ON c.id = g.client
               LEFT JOIN account a ON a.id = g.account
          WHERE t.hash = $1 AND t.expires_at > $2 AND c.enabled AND coalesce(a.active, true)",
@@ -339,6 +340,7 @@ pub async fn look_up(database: impl PgExecutor<'_>, now: Timestamp, token: &str)
                 .parse()
                 .map_err(|error: String| sqlx::Error::Decode(error.into()))?,
             profile: row.try_get("profile")?,
+            person: row.try_get("person")?,
             given: row.try_get("given")?,
             family: row.try_get("family")?,
         }),

@@ -1,23 +1,23 @@
 //! Who asks. Every function that touches data takes a [`Caller`]: without one there is no query.
 
-use std::ops::BitOr;
 use std::sync::Arc;
 
+use super::access::{Role, ScopeContext, ScopeGrant};
 use super::error::FhirError;
+
+pub use super::access::Permissions;
 
 /// The party on whose behalf a request runs, with what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller(Party);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Party {
-    /// May see and change everything.
-    Unrestricted,
-    Granted(Arc<Granted>),
+pub struct Caller {
+    /// `None` for what runs without a token.
+    granted: Option<Arc<Granted>>,
+    /// May see and change everything, whoever it is.
+    is_unrestricted: bool,
 }
 
 /// What a token stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
     /// The token's name in records of what was done with it; not the token.
     pub token: String,
@@ -25,64 +25,78 @@ pub struct Granted {
     pub client: String,
     /// The account on whose behalf it acts; `None` where it acts in its own name.
     pub account: Option<String>,
-    /// What its scopes allow, on resources of every type.
-    pub permissions: Permissions,
+    /// The person of that account.
+    pub user: Option<User>,
+    /// The id of the Patient that scopes of one patient are about.
+    pub patient: Option<String>,
+    pub scopes: Vec<ScopeGrant>,
 }
 
-/// Letters of a scope (<https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html>): create, read,
-/// update, delete, search.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Permissions(u8);
-
-impl Permissions {
-    pub const NONE: Permissions = Permissions(0);
-    pub const CREATE: Permissions = Permissions(1);
-    pub const READ: Permissions = Permissions(2);
-    pub const UPDATE: Permissions = Permissions(4);
-    pub const DELETE: Permissions = Permissions(8);
-    pub const SEARCH: Permissions = Permissions(16);
-    pub const WRITE: Permissions = Permissions(1 | 4 | 8);
-    pub const LOOK: Permissions = Permissions(2 | 16);
-    pub const ALL: Permissions = Permissions(31);
-
-    /// Whether all of `other` is among these.
-    pub fn contain(self, other: Permissions) -> bool {
-        self.0 & other.0 == other.0
-    }
+/// A person on whose behalf something is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub role: Role,
+    /// The resource that stands for them: `Practitioner/7`, `Patient/7`.
+    pub fhir_user: String,
+    /// The id of their Person.
+    pub person: String,
+    /// As it is now: whoever makes the Caller of a request looks them up.
+    pub holders: Holders,
 }
 
-impl BitOr for Permissions {
-    type Output = Permissions;
-
-    fn bitor(self, other: Permissions) -> Permissions {
-        Permissions(self.0 | other.0)
-    }
+/// The resources that stand for a person, by rid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// All of them: Practitioner, PractitionerRoles, RelatedPersons, Patient.
+    pub all: Vec<i64>,
+    /// The Patients whom the person is, or acts for.
+    pub patients: Vec<i64>,
 }
-
-/// In the order in which scopes write them.
-const LETTERS: [(char, Permissions); 5] = [
-    ('c', Permissions::CREATE),
-    ('r', Permissions::READ),
-    ('u', Permissions::UPDATE),
-    ('d', Permissions::DELETE),
-    ('s', Permissions::SEARCH),
-];
 
 impl Caller {
     /// Whoever reaches the loopback address of a server whose `MEDCONSULT_AUTH` is `off`, and whoever has the database in
     /// their hands anyway, as an operator with a command of the program. May see and change everything.
     pub fn sandbox() -> Caller {
-        Caller(Party::Unrestricted)
+        Caller {
+            granted: None,
+            is_unrestricted: true,
+        }
     }
 
     /// The server itself, for records that it keeps of its own accord, as those that stand for an account.
     pub fn server() -> Caller {
-        Caller(Party::Unrestricted)
+        Caller::sandbox()
     }
 
     /// The bearer of a token.
     pub fn granted(granted: Granted) -> Caller {
-        Caller(Party::Granted(Arc::new(granted)))
+        Caller {
+            granted: Some(Arc::new(granted)),
+            is_unrestricted: false,
+        }
+    }
+
+    /// The practice, doing what this caller has caused and does not have the right to do alone. It may see and change
+    /// everything, so what the caller may ask for must have been judged before. Records name the caller.
+    pub fn practice(&self) -> Caller {
+        Caller {
+            granted: self.granted.clone(),
+            is_unrestricted: true,
+        }
+    }
+
+    /// What its token stands for, if it has one.
+    pub fn grant(&self) -> Option<&Granted> {
+        self.granted.as_deref()
+    }
+
+    /// The person on whose behalf this runs, if there is one.
+    pub fn user(&self) -> Option<&User> {
+        self.grant()?.user.as_ref()
+    }
+
+    pub fn is_unrestricted(&self) -> bool {
+        self.is_unrestricted
     }
 
     /// Refuses what the caller's scopes do not allow.
@@ -90,39 +104,32 @@ impl Caller {
     /// # Errors
     /// 403, with the letters that the token lacks.
     pub fn require(&self, needed: Permissions) -> Result<(), FhirError> {
-        match &self.0 {
-            Party::Unrestricted => Ok(()),
-            Party::Granted(granted) if granted.permissions.contain(needed) => Ok(()),
-            Party::Granted(_) => Err(FhirError::forbidden(format!(
-                "The token's scopes do not allow this: it needs .{} on resources of every type.",
-                needed.letters()
-            ))),
+        if self.is_unrestricted
+            || self
+                .grant()
+                .is_some_and(|granted| granted.on_every_type().contain(needed))
+        {
+            return Ok(());
         }
+        Err(FhirError::forbidden(format!(
+            "The token's scopes do not allow this: it needs .{} on resources of every type.",
+            needed.letters()
+        )))
     }
 }
 
-impl Permissions {
-    /// Reads letters: each at most once, at least one, and in this order only, since `.dus` is not another way to write
-    /// `.uds`.
-    pub fn parse(text: &str) -> Option<Permissions> {
-        let mut rest = text;
-        let mut permissions = Permissions::NONE;
-        for (letter, permission) in LETTERS {
-            if let Some(after) = rest.strip_prefix(letter) {
-                permissions = permissions | permission;
-                rest = after;
-            }
-        }
-        (rest.is_empty() && permissions != Permissions::NONE).then_some(permissions)
-    }
-
-    /// The letters, in the order in which scopes write them.
-    pub fn letters(self) -> String {
-        LETTERS
-            .iter()
-            .filter(|(_, permission)| self.contain(*permission))
-            .map(|(letter, _)| letter)
-            .collect()
+impl Granted {
+    /// What it allows on all resources of every type.
+    pub fn on_every_type(&self) -> Permissions {
+        let wanted = match &self.user {
+            None => ScopeContext::System,
+            Some(user) if user.role == Role::Admin => ScopeContext::User,
+            Some(_) => return Permissions::NONE,
+        };
+        let whole =
+            |scope: &&ScopeGrant| scope.context == wanted && scope.resource_type.is_none() && scope.filter.is_none();
+        let scopes = self.scopes.iter().filter(whole);
+        scopes.fold(Permissions::NONE, |all, scope| all | scope.permissions)
     }
 }
 
@@ -130,22 +137,28 @@ impl Permissions {
 mod tests {
     use super::*;
 
+    fn back_end(permissions: Permissions) -> Caller {
+        Caller::granted(Granted {
+            scopes: vec![ScopeGrant {
+                context: ScopeContext::System,
+                resource_type: None,
+                permissions,
+                filter: None,
+            }],
+            ..Granted::default()
+        })
+    }
+
     #[test]
     fn a_caller_may_do_what_all_needed_letters_allow() {
-        let granted = |permissions| {
-            Caller::granted(Granted {
-                token: String::new(),
-                client: String::new(),
-                account: None,
-                permissions,
-            })
-        };
-        let reader = granted(Permissions::LOOK);
+        let reader = back_end(Permissions::LOOK);
         assert!(reader.require(Permissions::READ | Permissions::SEARCH).is_ok());
         let error = reader.require(Permissions::DELETE | Permissions::READ).unwrap_err();
         assert_eq!(error.status.as_u16(), 403);
         assert!(error.to_json().contains(".rd on resources"), "{}", error.to_json());
-        assert!(granted(Permissions::NONE).require(Permissions::READ).is_err());
+        assert!(back_end(Permissions::NONE).require(Permissions::READ).is_err());
         assert!(Caller::sandbox().require(Permissions::ALL).is_ok());
+        assert!(reader.practice().require(Permissions::ALL).is_ok());
+        assert_eq!(reader.practice().grant(), reader.grant());
     }
 }

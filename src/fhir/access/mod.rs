@@ -1,4 +1,9 @@
-//! Who may do what with which resource: policies as data, and what ties people to patients.
+//! Who may do what with which resource: policies and scopes as data, and what ties people to patients.
 
 pub mod members;
 pub mod policy;
+pub mod role;
+pub mod scope;
+
+pub use role::Role;
+pub use scope::{Permissions, ScopeContext, ScopeGrant};

@@ -127,7 +127,7 @@ impl Types {
 
 /// A condition on a resource.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Criterion {
+pub(in crate::fhir) enum Criterion {
     /// `_id`
     Ids {
         ids: Vec<String>,
@@ -292,7 +292,7 @@ impl Criterion {
 
 /// What an index row must be.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Matches {
+pub(in crate::fhir) enum Matches {
     /// Of this family, whatever its value: the parameter is not missing.
     Any(Family),
     Token(Vec<token::Match>),
@@ -318,7 +318,7 @@ pub(super) enum Matches {
 
 /// Where in a text another one is looked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Part {
+pub(in crate::fhir) enum Part {
     Starts,
     Contains,
     Ends,

@@ -48,6 +48,7 @@ pub use criterion::{ResourceType, Search, Total, Types};
 pub use explain::{Explained, Step};
 pub use last::{MAX_LAST, last_of_each};
 pub use page::page_bundle;
+pub(super) use parse::conditions;
 pub use parse::{Scope, parse};
 pub use registry::{Family, LiveRegistry, Parameter, SearchRegistry};
 

@@ -24,10 +24,12 @@ mod chain;
 mod comparison;
 mod filter;
 mod includes;
+mod narrowing;
 mod results;
 mod scope;
 mod value;
 
+pub(in crate::fhir) use self::narrowing::conditions;
 pub use self::scope::Scope;
 
 use self::value::Criteria;

@@ -12,6 +12,10 @@ use sqlx::migrate::MigrateError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::audit;
+use crate::audit::anchor::AnchorFile;
+use crate::audit::guard::AppendOnly;
+use crate::audit::keeper::Keeper;
 use crate::auth::mail::Mailer;
 use crate::auth::passwords::Passwords;
 use crate::auth::{AuthServer, background};
@@ -37,6 +41,7 @@ pub struct App {
     pub fhir: Arc<FhirServer>,
     /// `None` for an open sandbox.
     pub auth: Option<Arc<AuthServer>>,
+    pub audit: Arc<Keeper>,
     pub database: Database,
     pub clock: Clock,
     pub ids: IdGenerator,
@@ -49,9 +54,16 @@ impl App {
     /// # Errors
     /// When the database cannot be read.
     pub async fn build(config: Config, database: Database, clock: Clock, ids: IdGenerator) -> Result<Arc<Self>> {
+        let trail = match config.is_audited() {
+            true => Some(audit::key::load(&database.write, &vault(&config)?).await?),
+            false => None,
+        };
         let server = FhirServer::open(
             &database,
-            settings(&config)?,
+            FhirSettings {
+                trail,
+                ..settings(&config)?
+            },
             hooks(&config, &clock),
             clock.clone(),
             ids.clone(),
@@ -77,11 +89,13 @@ impl App {
             })),
             None => None,
         };
+        let audit = Arc::new(Keeper::new(fhir.clone(), AnchorFile::of(&config.data_dir))?);
         let jobs = handlers(&fhir, auth.as_ref()).context("a schedule cannot be read")?;
         Ok(Arc::new(Self {
             config,
             fhir,
             auth,
+            audit,
             database,
             clock,
             ids,
@@ -118,6 +132,8 @@ impl App {
 
     /// Answers requests until `stop` becomes true; then takes no new ones and finishes those that have begun.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: watch::Receiver<bool>) {
+        let (audit, stopped) = (self.audit.clone(), stop.clone());
+        tokio::spawn(async move { audit.run(stopped).await });
         let (app, stopped) = (self.clone(), stop.clone());
         tokio::spawn(async move {
             let FhirServer { search, store, .. } = &*app.fhir;
@@ -141,6 +157,7 @@ fn settings(config: &Config) -> Result<FhirSettings> {
         full_text: config.search.full_text,
         policies: Arc::new(policies(config)?),
         oauth: (config.auth == Auth::On).then(|| oauth_endpoints(&config.root_url())),
+        trail: None,
     })
 }
 
@@ -159,7 +176,10 @@ pub fn policies(config: &Config) -> Result<Policies> {
 
 /// The vault under the master key of the settings. A server with a private database makes one for itself; those that
 /// share a database must be given the same one.
-fn vault(config: &Config) -> Result<Vault> {
+///
+/// # Errors
+/// When there is no key, or it cannot be read.
+pub fn vault(config: &Config) -> Result<Vault> {
     let key = config.identity.master_key.reveal();
     if !key.is_empty() {
         return Vault::new(key).context("identity.master_key");
@@ -205,6 +225,9 @@ fn hooks(config: &Config, clock: &Clock) -> Hooks {
         Box::new(OwnSearchParameters::new(clock.clone())),
         Box::new(TerminologyUpkeep),
     ];
+    if config.is_audited() {
+        guards.push(Box::new(AppendOnly));
+    }
     if config.fhir.referential_integrity {
         guards.push(Box::new(ReferentialIntegrity));
     }

@@ -36,6 +36,7 @@ pub struct Config {
     pub mail: MailConfig,
     pub search: SearchConfig,
     pub jobs: JobsConfig,
+    pub audit: AuditConfig,
     pub log: LogConfig,
 }
 
@@ -134,6 +135,16 @@ pub struct JobsConfig {
     pub concurrency: u32,
 }
 
+/// The record of who did what.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Keep the record with `auth = "off"` as well, where nobody is told apart. With `auth = "on"` it is always kept.
+    pub without_auth: bool,
+    /// Store a Provenance with what an application writes on behalf of a person.
+    pub provenance: bool,
+}
+
 /// Log lines, on standard error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -165,6 +176,7 @@ impl Default for Config {
             mail: MailConfig::default(),
             search: SearchConfig::default(),
             jobs: JobsConfig::default(),
+            audit: AuditConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -235,6 +247,15 @@ impl Default for SearchConfig {
 impl Default for JobsConfig {
     fn default() -> Self {
         Self { concurrency: 4 }
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            without_auth: false,
+            provenance: true,
+        }
     }
 }
 
@@ -447,6 +468,11 @@ impl Config {
             bail!("database.write_connections and database.read_connections must be at least 1");
         }
         Ok(())
+    }
+
+    /// Whether requests leave a record.
+    pub fn is_audited(&self) -> bool {
+        self.auth == Auth::On || self.audit.without_auth
     }
 
     /// What every URL that the server hands out begins with: no slash at the end.

@@ -3,7 +3,7 @@
 //! One package, one binary, one database. The rooms and the arrows between them:
 //!
 //! ```text
-//! base  ←  { jobs, knowledge }  ←  fhir  ←  auth  ←  app, router  ←  commands, main
+//! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth }  ←  app, router  ←  commands, main
 //! ```
 //!
 //! An arrow points at what is imported. `tests/arrows.rs` reads every `use crate::` and fails on one that runs the
@@ -15,12 +15,14 @@
 //! | [`jobs`] | the durable queue. Knows no job type |
 //! | [`knowledge`] | R4 in memory: definitions, FHIRPath, validation. No HTTP, no SQL |
 //! | [`fhir`] | the server: interactions, search, commit, store |
+//! | [`audit`] | AuditEvents out of the trail, and proof that none was changed, added or taken away |
 //! | [`auth`] | who may do what: applications, tokens, and the caller of a request |
 //! | [`app`], [`router`], [`config`] | how the parts are put together, every route, every setting |
 //! | [`conformance`] | HL7's suites, and the record of what passes |
 //! | [`commands`] | what the program can be told to do |
 
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod base;
 pub mod commands;

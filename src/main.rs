@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use medconsult::base::telemetry;
-use medconsult::commands::{bench, client, config, conformance, key, load, migrate, schemas, serve, user, worker};
+use medconsult::commands::{
+    audit, bench, client, config, conformance, key, load, migrate, schemas, serve, user, worker,
+};
 use medconsult::config::Config;
 
 /// Requests are many small allocations and a few large ones, made and dropped on different threads: with the system's
@@ -34,6 +36,7 @@ enum Command {
     User(user::Args),
     Client(client::Args),
     Key(key::Args),
+    Audit(audit::Args),
     Worker(worker::Args),
     Migrate(migrate::Args),
     Schemas(schemas::Args),
@@ -62,6 +65,7 @@ async fn run(program: Program) -> Result<()> {
         Command::User(args) => user::run(args, config).await,
         Command::Client(args) => client::run(args, config).await,
         Command::Key(args) => key::run(args, config).await,
+        Command::Audit(args) => audit::run(args, config).await,
         Command::Worker(args) => worker::run(args, config).await,
         Command::Migrate(args) => migrate::run(args, config).await,
         Command::Schemas(args) => schemas::run(args, config).await,

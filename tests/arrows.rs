@@ -10,11 +10,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("knowledge", &["base"]),
     ("config", &["base"]),
     ("fhir", &["base", "jobs", "knowledge"]),
+    ("audit", &["base", "fhir"]),
     ("auth", &["base", "jobs", "fhir"]),
     // These two know each other: the app serves the routes, and the routes are given the app.
     (
         "app",
-        &["base", "jobs", "knowledge", "fhir", "auth", "config", "router"],
+        &["base", "jobs", "knowledge", "fhir", "audit", "auth", "config", "router"],
     ),
     (
         "router",
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "jobs",
             "knowledge",
             "fhir",
+            "audit",
             "auth",
             "config",
             "router",

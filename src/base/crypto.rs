@@ -94,6 +94,11 @@ impl Vault {
         [master.name.as_slice(), nonce.as_ref().as_slice(), &sealed].concat()
     }
 
+    /// Whether this was sealed under the key that seals now, and not under one that is being replaced.
+    pub fn would_seal_like(&self, sealed: &[u8]) -> bool {
+        sealed.starts_with(&self.0[0].name)
+    }
+
     /// What was sealed for this place.
     ///
     /// # Errors
@@ -158,6 +163,7 @@ mod tests {
         // The key is replaced: the new one seals, what the old one sealed still opens.
         let both = Vault::new(&format!("{new}\n{old}\n")).unwrap();
         assert_eq!(both.open("row 1", &sealed).unwrap(), b"secret");
+        assert!(vault.would_seal_like(&sealed) && !both.would_seal_like(&sealed));
         assert!(vault.open("x", &both.seal("x", b"")).is_err());
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::access::{Role, ScopeContext, ScopeGrant};
 use super::error::FhirError;
+use super::trail::Origin;
 
 pub use super::access::Permissions;
 
@@ -14,6 +15,8 @@ pub struct Caller {
     granted: Option<Arc<Granted>>,
     /// May see and change everything, whoever it is.
     is_unrestricted: bool,
+    /// Where the request comes from; `None` for what the server does of its own accord.
+    origin: Option<Arc<Origin>>,
 }
 
 /// What a token stands for.
@@ -60,6 +63,7 @@ impl Caller {
         Caller {
             granted: None,
             is_unrestricted: true,
+            origin: None,
         }
     }
 
@@ -73,6 +77,7 @@ impl Caller {
         Caller {
             granted: Some(Arc::new(granted)),
             is_unrestricted: false,
+            origin: None,
         }
     }
 
@@ -80,9 +85,23 @@ impl Caller {
     /// everything, so what the caller may ask for must have been judged before. Records name the caller.
     pub fn practice(&self) -> Caller {
         Caller {
-            granted: self.granted.clone(),
             is_unrestricted: true,
+            ..self.clone()
         }
+    }
+
+    /// The same caller, in a request from there.
+    #[must_use]
+    pub fn with_origin(self, origin: Origin) -> Caller {
+        Caller {
+            origin: Some(Arc::new(origin)),
+            ..self
+        }
+    }
+
+    /// Where the request comes from.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_deref()
     }
 
     /// What its token stands for, if it has one.

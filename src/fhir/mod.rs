@@ -22,3 +22,4 @@ pub mod server;
 pub mod store;
 pub mod summary;
 pub mod terminology;
+pub mod trail;

@@ -12,6 +12,7 @@ use super::search::LiveRegistry;
 use super::search::index::INDEX_VERSION;
 use super::search::text;
 use super::store::Store;
+use super::trail::{self, Trail};
 use crate::base::{Clock, Database, IdGenerator};
 use crate::knowledge::definitions::Definitions;
 use crate::knowledge::validation::Validator;
@@ -23,6 +24,7 @@ pub struct FhirServer {
     pub definitions: &'static Definitions,
     pub validator: Validator,
     pub hooks: Hooks,
+    pub trail: Trail,
     pub clock: Clock,
     pub ids: IdGenerator,
     pub settings: FhirSettings,
@@ -55,6 +57,8 @@ pub struct FhirSettings {
     pub policies: Arc<Policies>,
     /// Where tokens come from; `None` for an open sandbox.
     pub oauth: Option<OAuthEndpoints>,
+    /// The key of the trail; `None` to keep none.
+    pub trail: Option<trail::Key>,
 }
 
 impl FhirServer {
@@ -74,6 +78,10 @@ impl FhirServer {
         text::prepare(&store, settings.full_text).await?;
         let search = LiveRegistry::open(&store, definitions, &settings.base_url).await?;
         let validator = Validator::new(definitions);
+        let trail = match &settings.trail {
+            Some(key) => Trail::new(database, clock.clone(), key.clone()),
+            None => Trail::off(),
+        };
         let index_version = commit::index_version(INDEX_VERSION, &settings.base_url);
         Ok(FhirServer {
             store,
@@ -81,6 +89,7 @@ impl FhirServer {
             definitions,
             validator,
             hooks,
+            trail,
             clock,
             ids,
             settings,

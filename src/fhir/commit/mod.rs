@@ -28,6 +28,7 @@
 //!
 //! **An update that changes nothing makes no version**: a client that writes back what it read finds the same version.
 
+mod append;
 mod changes;
 mod labels;
 mod prepare;
@@ -40,6 +41,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use self::append::append;
 pub use self::labels::{LabelChange, LabelTarget, change_labels};
 use self::prepare::Prepared;
 pub(super) use self::prepare::check_content;

@@ -67,6 +67,34 @@ impl Pending {
         }
     }
 
+    /// What the server itself adds.
+    pub fn appended(
+        (resource_type, type_id): (&'static str, i16),
+        id: String,
+        rid: i64,
+        now: Timestamp,
+        after: Value,
+    ) -> Pending {
+        Pending {
+            op: 0,
+            resource_type,
+            type_id,
+            id,
+            rid,
+            version: 1,
+            last_updated: now,
+            method: Method::Post,
+            effect: Effect::Created,
+            current: None,
+            before: None,
+            after: Some(after),
+            base: None,
+            may_hold_conditional: false,
+            is_unchecked: false,
+            looks_for: Vec::new(),
+        }
+    }
+
     /// The current version with other labels.
     pub fn relabelled(
         (resource_type, type_id): (&'static str, i16),

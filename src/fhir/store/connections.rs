@@ -33,12 +33,16 @@ struct Shared {
 impl Connections {
     /// As many connections, to the same database, as `pool` may have, with these settings on top of its own.
     pub fn new(pool: &PgPool, settings: &[(&str, &str)]) -> Connections {
+        Connections::limited(pool, settings, pool.options().get_max_connections() as usize)
+    }
+
+    /// The same, with a number of connections of their own.
+    pub fn limited(pool: &PgPool, settings: &[(&str, &str)], turns: usize) -> Connections {
         let options = PgConnectOptions::clone(&pool.connect_options())
             .options(settings.iter().copied())
             // Each kind of write has a statement of its own, depending on the families of rows that it touches.
             .statement_cache_capacity(512);
-        let turns = pool.options().get_max_connections().max(1) as usize;
-        let turns = Arc::new(Semaphore::new(turns));
+        let turns = Arc::new(Semaphore::new(turns.max(1)));
         Connections(Arc::new(Shared {
             options,
             idle: Mutex::default(),

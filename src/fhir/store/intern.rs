@@ -179,7 +179,7 @@ impl<'s> Ids<'s> {
     }
 
     /// Lets every later write know these numbers. Only once they are committed.
-    pub(in crate::fhir) fn publish(self) {
+    pub fn publish(self) {
         for (uri, id) in self.systems {
             self.store.systems.insert(uri, id);
         }

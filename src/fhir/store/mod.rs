@@ -14,12 +14,12 @@ use moka::sync::Cache;
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
+pub(super) use connections::Connections;
 pub use connections::Lease;
 pub use history::{Cursor, HistoryPage, HistoryQuery, HistoryScope};
 pub use intern::Ids;
 pub use time::Micros;
 
-use self::connections::Connections;
 use self::intern::Rids;
 use super::caller::Caller;
 use super::error::FhirError;

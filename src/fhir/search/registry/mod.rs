@@ -249,6 +249,27 @@ impl SearchRegistry {
             .any(|leaf| is_canonical(&self.definitions.get(leaf.0).name))
     }
 
+    /// The parameters that tie resources to the compartment of an `owner`, as its definition lists them: pairs of a type and
+    /// the number under which rows stand.
+    ///
+    /// # Errors
+    /// 500 when a search parameter cannot be compiled.
+    pub fn ties(&self, owner: &str) -> Result<Vec<(&str, i16)>, FhirError> {
+        let mut ties = Vec::new();
+        let compartments = self.definitions.compartments.iter();
+        for (resource_type, codes) in compartments
+            .filter(|one| one.code == owner)
+            .flat_map(|one| &one.members)
+        {
+            let parameters = codes.iter().filter_map(|code| self.parameter(resource_type, code));
+            for parameter in parameters.filter(|parameter| parameter.family == Family::Reference) {
+                let numbers = self.numbers(resource_type, parameter)?;
+                ties.extend(numbers.into_iter().map(|number| (resource_type.as_str(), number)));
+            }
+        }
+        Ok(ties)
+    }
+
     /// What is found in resources of a type, and where it stands; `None` for a type that R4 does not have.
     pub(super) fn layout(&self, resource_type: &str) -> Result<Option<&Layout>, FhirError> {
         let Some(parameters) = self.types.get(resource_type) else {

@@ -295,7 +295,7 @@ fn value_of(rng: &mut Rng, found: &Found, parameter: &SearchParameter, modifier:
         (Kind::Token, Some("of-type")) => of_type(rng, found),
         (Kind::Token, _) => token(rng, found),
         (Kind::Reference, Some("identifier")) => token(rng, &found.identifier()?),
-        (Kind::Reference, _) => reference(rng, found, modifier),
+        (Kind::Reference, _) => reference(rng, found, parameter, modifier),
         (Kind::Date, _) => date(rng, found),
         (Kind::Number | Kind::Quantity, _) => quantity(rng, found, parameter.kind),
         (Kind::Uri, _) => Some(Asked::new([found.value.as_str()?])),
@@ -314,6 +314,7 @@ fn other_value(rng: &mut Rng, parameter: &SearchParameter, modifier: Option<&str
         Kind::Quantity => with_prefix(rng, Asked::new(["5", "urn:units", "TAB"])),
         Kind::Date => with_prefix(rng, Asked::new(["2013-01"])),
         Kind::Reference if modifier == Some("identifier") => Asked::new(["urn:s", "7"]),
+        Kind::Reference if parameter.targets.is_empty() => Asked::new(["Patient/I3"]),
         Kind::Reference => Asked::new([pick(rng, &["i1", "Patient/I3", "http://elsewhere.org/fhir/Patient/i1"])]),
         Kind::Token if modifier == Some("of-type") => Asked::new(["urn:s", "a", "7"]),
         _ => Asked::new([pick(rng, &["ann", "final", "nobody", "http://x.org/a"])]),
@@ -372,13 +373,14 @@ fn of_type(rng: &mut Rng, found: &Found) -> Option<Asked> {
     })
 }
 
-fn reference(rng: &mut Rng, found: &Found, modifier: Option<&str>) -> Option<Asked> {
+fn reference(rng: &mut Rng, found: &Found, parameter: &SearchParameter, modifier: Option<&str>) -> Option<Asked> {
     let literal = found.literal()?;
     let Some((resource_type, id)) = local(literal) else {
         return Some(Asked::new([literal]));
     };
     let whole = format!("{resource_type}/{id}");
-    let typed = modifier.is_some() || rng.bool();
+    // An id alone says enough where the parameter names the types that it can be of.
+    let typed = modifier.is_some() || !parameter.targets.is_empty() && rng.bool();
     Some(match rng.u8(0..4) {
         0 => Asked::new([&format!("{BASE}/{whole}")]),
         _ if typed => Asked::new([id]),

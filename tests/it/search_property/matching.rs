@@ -119,6 +119,11 @@ impl Found {
             .collect()
     }
 
+    /// Whether it is a text where others have a date, as the time of a procedure may be: nothing is searched for by it.
+    pub fn is_no_date(&self) -> bool {
+        self.value.as_str().is_some_and(|text| span(text).is_none())
+    }
+
     /// What a Reference or a canonical says literally.
     pub fn literal(&self) -> Option<&str> {
         self.value.as_str().or_else(|| self.value.get("reference")?.as_str())
@@ -230,15 +235,20 @@ fn ignores_case(found: &Found) -> bool {
     )
 }
 
-/// <https://hl7.org/fhir/R4/search.html#reference>: `id`, `Type/id` or a URL; `targets` are the types that may be meant.
+/// <https://hl7.org/fhir/R4/search.html#reference>: `id`, `Type/id` or a URL; `targets` are the types that may be meant; a
+/// parameter that names none means any.
 pub fn reference(found: &Found, targets: &[&str], asked: &Asked) -> bool {
     let asked = asked.text();
     let Some(literal) = found.literal() else { return false };
     let local = local(literal);
+    let may_be = |resource_type: &str| targets.is_empty() || targets.contains(&resource_type);
     match self::local(asked) {
-        Some(asked) => local == Some(asked) && targets.contains(&asked.0),
-        None if asked.contains([':', '/']) => uri(found, &Asked::new([asked])) || literal == asked,
-        None => local.is_some_and(|(resource_type, id)| id == asked && targets.contains(&resource_type)),
+        Some(asked) => local == Some(asked) && may_be(asked.0),
+        // An element that holds a URL is followed like a canonical, whichever of the two its type is.
+        None if asked.contains([':', '/']) => {
+            literal == asked || literal.rsplit_once('|').is_some_and(|(bare, _)| bare == asked)
+        }
+        None => local.is_some_and(|(resource_type, id)| id == asked && may_be(resource_type)),
     }
 }
 

@@ -340,7 +340,10 @@ impl Naive {
         let focus = Item::resource(resource, Definitions::r4()).unwrap();
         let codes = implied_systems(resource);
         let items = self.evaluate(resource, focus, expression_of(parameter));
-        let found: Vec<Found> = items.iter().filter_map(|item| found_in(item, &codes)).collect();
+        let mut found: Vec<Found> = items.iter().filter_map(|item| found_in(item, &codes)).collect();
+        if parameter.kind == Kind::Date {
+            found.retain(|found| !found.is_no_date());
+        }
         let found = Rc::new(found);
         self.found.borrow_mut().insert((n, &parameter.code), found.clone());
         found

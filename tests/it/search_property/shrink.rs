@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::resources::{BASE, Change};
-use super::searches::Search;
+use super::searches::{Criterion, Search};
 use super::{Difference, World, ask, difference};
 
 /// Takes away what the difference does not need: changes, then parts of the search, then elements of the resources.
@@ -53,6 +53,11 @@ pub async fn smallest_that_differs(history: Vec<Change>, search: Search, first: 
 }
 
 async fn how_they_differ(history: &[Change], search: &Search) -> Option<Difference> {
+    // A criterion without values is refused, which would be another difference.
+    let is_empty = |criterion: &Criterion| criterion.clone().values_mut().is_some_and(|values| values.is_empty());
+    if search.criteria.iter().any(is_empty) {
+        return None;
+    }
     // What the server refuses to store is no example.
     let world = World::after(history).await.ok()?;
     let answer = ask(world.bench.server.clone(), search.to_string()).await;

@@ -157,7 +157,7 @@ pub enum Match {
 }
 
 /// Reads `id`, `Type/id`, a URL or a canonical. `types` are the types that the parameter, or the modifier `:[type]`,
-/// allows; a reference to another one matches nothing.
+/// allows, none meaning any; a reference to another one matches nothing.
 ///
 /// # Errors
 /// A sentence for the client when this is no reference.
@@ -170,6 +170,9 @@ pub fn parse(text: &str, types: &[String], locator: Locator<'_>) -> Result<Match
         return Ok(Match::Local(resource_type.to_owned(), id.to_owned()));
     }
     if is_id(&text) {
+        if types.is_empty() {
+            return Err("This parameter names no types, so that the value must: Type/id or an absolute URL".into());
+        }
         return Ok(Match::Id(types.to_vec(), text.into_owned()));
     }
     if text.contains(':') || text.contains('/') {

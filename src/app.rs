@@ -23,6 +23,7 @@ use crate::base::crypto::Vault;
 use crate::base::{Clock, Database, IdGenerator, listen, migrations};
 use crate::config::{Auth, Config};
 use crate::fhir::access::policy::Policies;
+use crate::fhir::access::relations;
 use crate::fhir::hooks::{Guard, Hooks};
 use crate::fhir::integrity::ReferentialIntegrity;
 use crate::fhir::metadata::OAuthEndpoints;
@@ -123,6 +124,8 @@ impl App {
     pub async fn prepare(&self) -> Result<()> {
         let in_charge = reindex::take_charge(&self.fhir).await;
         in_charge.context("cannot compare the rules of the index with those in the database")?;
+        let tied = relations::take_charge(&self.fhir).await;
+        tied.context("cannot read anew who cares for whom")?;
         if self.config.fhir.profiles {
             let loaded = profiles::load(&self.fhir).await;
             loaded.context("cannot store the definitions that the server brings")?;

@@ -2,8 +2,10 @@
 
 pub mod members;
 pub mod policy;
+pub mod relations;
 pub mod role;
 pub mod scope;
 
+pub use relations::holders;
 pub use role::Role;
 pub use scope::{Permissions, ScopeContext, ScopeGrant};

@@ -115,10 +115,10 @@ const USER_ID: &str = "{user.id}";
 /// How long what ties a holder to a patient reaches beyond its own time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Term {
-    /// Before its start; `None`: from the beginning of time.
-    pub before: Option<SignedDuration>,
-    /// After its end; `None`: not at all.
-    pub after: Option<SignedDuration>,
+    /// Before its start.
+    pub before: SignedDuration,
+    /// After its end.
+    pub after: SignedDuration,
 }
 
 /// The types of resources that tie a holder to a patient. One that is left out of the file ties nobody.
@@ -142,8 +142,7 @@ impl Terms {
 
     /// Changes whenever the same resources would tie others, or for another time.
     pub fn fingerprint(&self) -> String {
-        let seconds = |duration: Option<SignedDuration>| duration.map_or("-".to_owned(), |d| d.as_secs().to_string());
-        let term = |(name, term): (&&str, &Term)| format!("{name} {} {}", seconds(term.before), seconds(term.after));
+        let term = |(name, term): (&&str, &Term)| format!("{name} {} {}", term.before.as_secs(), term.after.as_secs());
         self.0.iter().map(term).collect::<Vec<_>>().join(", ")
     }
 }
@@ -383,7 +382,7 @@ fn read_terms(texts: &BTreeMap<String, TermText>) -> Result<Terms, PolicyError> 
                 "\"relations\": {name} ties nobody; what can is {known}."
             )));
         };
-        let term = |text: &Option<String>| text.as_deref().map(duration).transpose();
+        let term = |text: &Option<String>| text.as_deref().map_or(Ok(SignedDuration::ZERO), duration);
         terms.insert(
             known,
             Term {

@@ -8,12 +8,13 @@ use sqlx::PgConnection;
 
 use super::transaction::Pending;
 use super::{AtOp, Stop};
+use crate::fhir::access::relations::{TieRows, Ties};
 use crate::fhir::error::FhirError;
 use crate::fhir::search::SearchRegistry;
 use crate::fhir::search::contained::{self, ContainedRows};
 use crate::fhir::search::index::{IndexRows, ResourceRows};
 use crate::fhir::server::FhirServer;
-use crate::fhir::store::Ids;
+use crate::fhir::store::{Ids, TypeNames};
 
 /// What a write does to the index.
 #[derive(Default)]
@@ -21,6 +22,7 @@ pub(super) struct Index {
     pub(super) gone: IndexRows,
     pub(super) added: IndexRows,
     pub(super) wiped: Wiped,
+    pub(super) ties: TieRows,
 }
 
 /// All rows of a resource under a parameter.
@@ -37,6 +39,15 @@ struct Change<'v> {
     added: ResourceRows<'v>,
     /// The rids of what is in the same resource, by local id; that of the resource itself under `''`.
     near: Arc<HashMap<&'v str, i64>>,
+    ties: TieChange<'v>,
+}
+
+/// What becomes of the ties that follow from a resource.
+#[derive(Default)]
+struct TieChange<'v> {
+    /// Whether there may be former ones, which go.
+    gone: bool,
+    added: Option<Ties<'v>>,
 }
 
 /// A row of `contained` as it stands in the database.
@@ -90,19 +101,26 @@ impl Index {
         for (rid, known, before, after) in sides {
             push_changes(&mut changes, rid, known, before, after, &mut new_rids);
         }
-        let mut index = Index::columns(&changes, ids);
+        let types = server.store.types();
+        let mut index = Index::columns(&changes, types, ids);
         if !ids.is_complete() {
             ids.intern(connection).await?;
-            index = Index::columns(&changes, ids);
+            index = Index::columns(&changes, types, ids);
         }
         Ok(index)
     }
 
-    fn columns(changes: &[Change<'_>], ids: &mut Ids<'_>) -> Index {
+    fn columns(changes: &[Change<'_>], types: &TypeNames, ids: &mut Ids<'_>) -> Index {
         let mut index = Index::default();
         for change in changes {
             index.gone.push(change.rid, &change.gone, &change.near, ids);
             index.added.push(change.rid, &change.added, &change.near, ids);
+            if change.ties.gone {
+                index.ties.gone.push(change.rid);
+            }
+            if let Some(ties) = &change.ties.added {
+                index.ties.push(change.rid, ties, types, ids);
+            }
         }
         index
     }
@@ -140,6 +158,8 @@ impl Wiped {
 pub(super) struct Side<'v> {
     rows: ResourceRows<'v>,
     contained: Vec<ContainedRows<'v>>,
+    /// `None` where they are not known, or none of this change.
+    ties: Option<Ties<'v>>,
 }
 
 impl<'v> Side<'v> {
@@ -150,7 +170,10 @@ impl<'v> Side<'v> {
         content: Option<&'v Value>,
     ) -> Result<Side<'v>, Stop> {
         let Some(content) = content else {
-            return Ok(Side::default());
+            return Ok(Side {
+                ties: Some(Ties::default()),
+                ..Side::default()
+            });
         };
         Ok(Side::of_content(server, registry, p.resource_type, content).at_op(p.op)?)
     }
@@ -164,11 +187,27 @@ impl<'v> Side<'v> {
         Ok(Side {
             rows: registry.rows(resource_type, content)?,
             contained: registry.contained(server.store.types(), content)?,
+            ..Side::ties_of(server, registry, resource_type, content)
         })
+    }
+
+    /// What a version ties, and nothing else of it.
+    pub(super) fn ties_of(
+        server: &FhirServer,
+        registry: &SearchRegistry,
+        resource_type: &str,
+        content: &'v Value,
+    ) -> Side<'v> {
+        let terms = &server.settings.policies.terms;
+        Side {
+            ties: Ties::of(terms, registry.locator(), resource_type, content),
+            ..Side::default()
+        }
     }
 
     /// Keeps the rows of these parameters.
     pub(super) fn retain(&mut self, params: &HashSet<i16>) {
+        self.ties = None;
         self.rows.retain(|param| params.contains(&param));
         for inner in &mut self.contained {
             inner.rows.retain(|param| params.contains(&-param));
@@ -190,8 +229,8 @@ impl<'v> Side<'v> {
             rows: ResourceRows::default(),
         });
         Side {
-            rows: ResourceRows::default(),
             contained: contained.collect(),
+            ..Side::default()
         }
     }
 
@@ -239,13 +278,29 @@ fn push_changes<'v>(
         }
     }
     let near = Arc::new(near);
+    let mut ties = TieChange::of(before.ties, after.ties);
     for (rid, before, after) in std::iter::once((rid, before.rows, after.rows)).chain(inner) {
         changes.push(Change {
             rid,
             gone: before.without(&after),
             added: after.without(&before),
             near: near.clone(),
+            // Only what stands alone ties anybody: the first of these.
+            ties: std::mem::take(&mut ties),
         });
+    }
+}
+
+impl<'v> TieChange<'v> {
+    fn of(before: Option<Ties<'v>>, after: Option<Ties<'v>>) -> TieChange<'v> {
+        match (before, after) {
+            (_, None) => TieChange::default(),
+            (Some(before), Some(after)) if before == after => TieChange::default(),
+            (before, after) => TieChange {
+                gone: before.is_none_or(|before| !before.is_empty()),
+                added: after,
+            },
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use sqlx::{Encode, Postgres, Type};
 
 use super::transaction::Pending;
 use super::write::Text;
+use crate::fhir::access::relations::TieRows;
 use crate::fhir::search::index::IndexRows;
 use crate::fhir::store::Micros;
 
@@ -323,6 +324,66 @@ pub(super) fn bind_families<'q>(
     query
 }
 
+/// Which parts about ties a statement has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct TieShape {
+    gone: bool,
+    relations: bool,
+    denials: bool,
+}
+
+impl TieShape {
+    pub(super) fn of(rows: &TieRows) -> TieShape {
+        TieShape {
+            gone: !rows.gone.is_empty(),
+            relations: !rows.relation.source.is_empty(),
+            denials: !rows.denial.source.is_empty(),
+        }
+    }
+}
+
+const RELATION_COLUMNS: Columns = &[
+    ("holder", "bigint[]"),
+    ("patient", "bigint[]"),
+    ("source", "bigint[]"),
+    ("starts", "timestamptz[]"),
+    ("ends", "timestamptz[]"),
+];
+
+const DENIAL_COLUMNS: Columns = &[
+    ("patient", "bigint[]"),
+    ("holder", "bigint[]"),
+    ("type", "smallint[]"),
+    ("source", "bigint[]"),
+    ("starts", "timestamptz[]"),
+    ("ends", "timestamptz[]"),
+    ("except_holders", "text[]"),
+    ("except_types", "text[]"),
+];
+
+pub(super) fn bind_ties<'q>(
+    mut query: Query<'q, Postgres, PgArguments>,
+    rows: &'q TieRows,
+    shape: TieShape,
+) -> Query<'q, Postgres, PgArguments> {
+    let TieRows { gone, relation, denial } = rows;
+    if shape.gone {
+        query = query.bind(&gone[..]);
+    }
+    if shape.relations {
+        query = query.bind(&relation.holder[..]).bind(&relation.patient[..]);
+        query = query.bind(&relation.source[..]);
+        query = query.bind(&relation.starts[..]).bind(&relation.ends[..]);
+    }
+    if shape.denials {
+        query = query.bind(&denial.patient[..]).bind(&denial.holder[..]);
+        query = query.bind(&denial.type_id[..]).bind(&denial.source[..]);
+        query = query.bind(&denial.starts[..]).bind(&denial.ends[..]);
+        query = query.bind(&denial.except_holders[..]).bind(&denial.except_types[..]);
+    }
+    query
+}
+
 /// Which parts a statement has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
@@ -332,6 +393,7 @@ pub(super) struct Shape {
     pub(super) wipes: bool,
     pub(super) gone: u16,
     pub(super) added: u16,
+    pub(super) ties: TieShape,
     /// Whether words are to be collected.
     pub(super) notes: bool,
 }
@@ -392,6 +454,7 @@ impl Statement {
             let rows = sql.rows(columns);
             sql.part(&format!("INSERT INTO {table} ({names}) SELECT {names} FROM {rows}"));
         }
+        sql.ties(shape.ties);
         if shape.notes {
             let rows = sql.rows(&[("rid", "bigint[]")]);
             sql.part(&format!("INSERT INTO text_pending (rid) SELECT rid FROM {rows}"));
@@ -433,6 +496,32 @@ impl Statement {
         for (table, _) in &FAMILIES[..TABLES] {
             self.part(&format!(
                 "DELETE FROM {table} t USING {rows} WHERE t.rid = n.rid AND t.param = n.param"
+            ));
+        }
+    }
+
+    /// Replaces what follows from the same sources. Neither table has unique indexes, so the order does not matter.
+    fn ties(&mut self, shape: TieShape) {
+        if shape.gone {
+            let rows = self.rows(&[("source", "bigint[]")]);
+            for table in ["care_relation", "consent_denial"] {
+                self.part(&format!("DELETE FROM {table} t USING {rows} WHERE t.source = n.source"));
+            }
+        }
+        if shape.relations {
+            let rows = self.rows(RELATION_COLUMNS);
+            self.part(&format!(
+                "INSERT INTO care_relation (holder, patient, source, starts, ends) \
+                 SELECT holder, patient, source, starts, ends FROM {rows}"
+            ));
+        }
+        if shape.denials {
+            let rows = self.rows(DENIAL_COLUMNS);
+            self.part(&format!(
+                "INSERT INTO consent_denial \
+                 (patient, holder, type, source, starts, ends, except_holders, except_types) \
+                 SELECT patient, holder, type, source, starts, ends, except_holders::bigint[], except_types::smallint[] \
+                 FROM {rows}"
             ));
         }
     }
@@ -511,6 +600,11 @@ mod tests {
                     wipes,
                     gone: families,
                     added: 511 - families,
+                    ties: TieShape {
+                        gone: families % 2 == 0,
+                        relations: families % 3 == 0,
+                        denials: families % 5 == 0,
+                    },
                     notes: creates,
                 };
                 let text = Statement::of(shape);

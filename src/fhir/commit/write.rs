@@ -1,6 +1,6 @@
 //! Versions and index rows, written by one statement: [`changes`](super::changes) says which rows, [`statement`] how.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::changes::{Index, Side, Wiped, known_contained};
 use super::prepare::{Action, Prepared};
 use super::resolve::instant_of;
-use super::statement::{OUTDATED, Shape, Versions, bind_families, families_of, statement};
+use super::statement::{OUTDATED, Shape, TieShape, Versions, bind_families, bind_ties, families_of, statement};
 use super::transaction::Pending;
 use super::{Outcome, Stop};
 use crate::fhir::error::FhirError;
@@ -97,6 +97,7 @@ pub async fn write(
         wipes: !index.wiped.rid.is_empty(),
         gone: families_of(&index.gone),
         added: families_of(&index.added),
+        ties: TieShape::of(&index.ties),
         notes: !noted.is_empty(),
     };
     let sql = statement(shape);
@@ -108,6 +109,7 @@ pub async fn write(
     }
     query = bind_families(query, &index.gone, shape.gone);
     query = bind_families(query, &index.added, shape.added);
+    query = bind_ties(query, &index.ties, shape.ties);
     if shape.notes {
         query = query.bind(&noted[..]);
     }
@@ -129,8 +131,17 @@ pub async fn write(
     Ok(pending.iter().zip(texts).map(|(p, text)| stored(p, text)).collect())
 }
 
-/// Makes the index rows of resources of one type anew: those of all parameters or `only` those of some, replacing whatever
-/// is there.
+/// What is to be made anew of resources that are there.
+#[derive(Clone, Copy)]
+pub enum Anew<'a> {
+    Everything,
+    /// The index rows of some parameters.
+    Parameters(&'a HashSet<i16>),
+    /// What they say about who cares for whom.
+    Ties,
+}
+
+/// Makes what follows from resources of one type anew, replacing whatever is there.
 ///
 /// The caller has locked the resources. Answers whether it was done: not if the registry has another generation by now.
 ///
@@ -142,19 +153,30 @@ pub async fn reindex(
     connection: &mut PgConnection,
     ids: &mut Ids<'_>,
     (resource_type, resources): (&str, &[(i64, Value)]),
-    only: Option<&HashSet<i16>>,
+    what: Anew<'_>,
 ) -> Result<bool, FhirError> {
     let rids: Vec<i64> = resources.iter().map(|(rid, _)| *rid).collect();
-    let known = known_contained(connection, rids.clone()).await?;
+    let known = match what {
+        Anew::Ties => HashMap::new(),
+        _ => known_contained(connection, rids.clone()).await?,
+    };
     let mut wiped = Wiped::default();
     let mut sides = Vec::with_capacity(resources.len());
     for (rid, content) in resources {
         let known = known.get(rid).map_or(&[][..], Vec::as_slice);
-        wiped.push_all(server, registry, (resource_type, *rid), known, only);
-        let mut after = Side::of_content(server, registry, resource_type, content)?;
-        if let Some(only) = only {
-            after.retain(only);
-        }
+        let after = match what {
+            Anew::Everything => {
+                wiped.push_all(server, registry, (resource_type, *rid), known, None);
+                Side::of_content(server, registry, resource_type, content)?
+            }
+            Anew::Parameters(only) => {
+                wiped.push_all(server, registry, (resource_type, *rid), known, Some(only));
+                let mut after = Side::of_content(server, registry, resource_type, content)?;
+                after.retain(only);
+                after
+            }
+            Anew::Ties => Side::ties_of(server, registry, resource_type, content),
+        };
         sides.push((*rid, known, Side::known(known), after));
     }
     let index = Index::of_sides(server, connection, ids, sides).await?;
@@ -165,6 +187,7 @@ pub async fn reindex(
         wipes: !wiped.rid.is_empty(),
         gone: families_of(&index.gone),
         added: families_of(&index.added),
+        ties: TieShape::of(&index.ties),
         notes: false,
     };
     let mut query = sqlx::query(AssertSqlSafe(statement(shape)))
@@ -175,8 +198,12 @@ pub async fn reindex(
     }
     query = bind_families(query, &index.gone, shape.gone);
     query = bind_families(query, &index.added, shape.added);
+    query = bind_ties(query, &index.ties, shape.ties);
     // Rows of some parameters say nothing about the rules behind the others.
-    let marked = if only.is_none() { rids } else { Vec::new() };
+    let marked = match what {
+        Anew::Everything => rids,
+        Anew::Parameters(_) | Anew::Ties => Vec::new(),
+    };
     match query.bind(marked).execute(connection).await {
         Ok(_) => Ok(true),
         Err(error) if is_outdated(&error) => Ok(false),

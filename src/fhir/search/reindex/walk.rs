@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use super::walk_job;
-use crate::fhir::commit::reindex;
+use crate::fhir::commit::{Anew, reindex};
 use crate::fhir::error::FhirError;
 use crate::fhir::search::registry::{SearchRegistry, change};
 use crate::fhir::server::FhirServer;
@@ -219,7 +219,8 @@ async fn index(
     }
     let only: Option<HashSet<i16>> = place.params.as_ref().map(|params| params.iter().copied().collect());
     let resources = (resource_type, resources.as_slice());
-    let done = reindex(server, registry, transaction, ids, resources, only.as_ref()).await?;
+    let what = only.as_ref().map_or(Anew::Everything, Anew::Parameters);
+    let done = reindex(server, registry, transaction, ids, resources, what).await?;
     Ok(done.then(|| i64::try_from(resources.1.len()).unwrap_or(i64::MAX)))
 }
 

@@ -112,7 +112,7 @@ impl Span {
     }
 
     /// The outer limits of a Period; `None` for one that says nothing.
-    fn period(value: &Value) -> Option<Span> {
+    pub fn period(value: &Value) -> Option<Span> {
         let end = |name: &str| value.get(name).and_then(Value::as_str).and_then(Span::parse);
         match (end("start"), end("end")) {
             (None, None) => None,

@@ -11,7 +11,7 @@ CREATE TABLE care_relation (
     starts  timestamptz NOT NULL,
     ends    timestamptz NOT NULL
 );
-CREATE INDEX care_relation_holder ON care_relation (holder, patient, starts, ends);
+CREATE INDEX care_relation_holder ON care_relation (holder, patient, starts, ends, source);
 CREATE INDEX care_relation_patient ON care_relation (patient, holder);
 CREATE INDEX care_relation_source ON care_relation (source);
 

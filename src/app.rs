@@ -22,6 +22,7 @@ use crate::auth::{AuthServer, background};
 use crate::base::crypto::Vault;
 use crate::base::{Clock, Database, IdGenerator, listen, migrations};
 use crate::config::{Auth, Config};
+use crate::fhir::access::BreakGlass;
 use crate::fhir::access::policy::Policies;
 use crate::fhir::access::relations;
 use crate::fhir::hooks::{Guard, Hooks};
@@ -248,6 +249,7 @@ fn hooks(config: &Config, clock: &Clock) -> Hooks {
             Box::new(operations::MetaDelete),
             Box::new(operations::Reindex),
             Box::new(operations::ReindexStatus),
+            Box::new(BreakGlass),
         ],
     }
 }

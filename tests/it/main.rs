@@ -1,5 +1,6 @@
 //! All integration tests, as one program: linking is slow, and one Postgres serves them all.
 
+mod access;
 mod app;
 mod auth;
 mod bench;

@@ -16,11 +16,13 @@
 
 mod consent;
 mod holders;
+mod reach;
 mod rebuild;
 
 use serde_json::Value;
 
 pub use self::holders::holders;
+pub use self::reach::check_reach;
 pub use self::rebuild::take_charge;
 use super::policy::{Term, Terms};
 use crate::fhir::search::types::date::Span;

@@ -137,6 +137,13 @@ pub struct Parameter {
     tokens: OnceLock<Tokens>,
 }
 
+impl Parameter {
+    /// Whether its values lead to resources.
+    pub fn refers(&self) -> bool {
+        self.family == Family::Reference
+    }
+}
+
 struct TypeParameters {
     type_id: TypeId,
     by_code: BTreeMap<String, Parameter>,

@@ -161,6 +161,7 @@ fn settings(config: &Config) -> Result<FhirSettings> {
         full_text: config.search.full_text,
         policies: Arc::new(policies(config)?),
         oauth: (config.auth == Auth::On).then(|| oauth_endpoints(&config.root_url())),
+        provenance: config.audit.provenance,
         trail: None,
     })
 }

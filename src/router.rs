@@ -19,11 +19,14 @@ use crate::auth::AuthServer;
 use crate::auth::bearer;
 use crate::auth::oauth::{authorize, discovery, introspect, revoke, token, userinfo};
 use crate::auth::pages::{self, account, confirm, invite, second_factor, sign_in, sign_up};
+use crate::base::listen::Peer;
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, excerpt};
+use crate::fhir::http::envelope::RequestId;
 use crate::fhir::http::{
     capabilities, cors, create, delete, envelope, history, operation, patch, read, search, transaction, update, vread,
 };
+use crate::fhir::trail::{Event, Kind, Origin};
 
 /// Bodies smaller than this are sent as they are: they fit into a packet or two, and compressing costs more than it saves.
 const COMPRESS_FROM_BYTES: u64 = 1024;
@@ -173,12 +176,28 @@ async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next
         Some(auth) => bearer::caller(auth, request.headers()).await,
         None => Ok(Caller::sandbox()),
     };
+    let origin = origin(&request);
     match caller {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(caller.with_origin(origin));
             next.run(request).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => {
+            let response = refusal.into_response();
+            let path = request.uri().path().trim_start_matches("/fhir").trim_start_matches('/');
+            let event = Event::new(Kind::Access).at(&origin).request(path);
+            let recorded = app.fhir.trail.note(event.refused(response.status().as_str())).await;
+            recorded.map_or_else(IntoResponse::into_response, |()| response)
+        }
+    }
+}
+
+/// Where a request comes from.
+fn origin(request: &Request) -> Origin {
+    let request_id = request.extensions().get::<RequestId>();
+    Origin {
+        address: request.extensions().get::<Peer>().map(|peer| peer.0.ip()),
+        request: request_id.map(|id| id.as_str().to_owned()).unwrap_or_default(),
     }
 }
 

@@ -275,6 +275,7 @@ impl Answered {
             version,
             last_modified,
             location,
+            ..
         } = &self.answer;
         text.push('{');
         let outcome = body.as_ref().filter(|_| self.is_outcome);
@@ -394,7 +395,8 @@ async fn transaction(
     for (index, url, ..) in &reads {
         // A read that nobody can understand refuses the transaction while it still can be refused. What is not there may
         // come with the writes.
-        let tried = http::get(server, caller, url, Conditions::default(), *preferences).await;
+        let rehearsing = caller.rehearsing();
+        let tried = http::get(server, &rehearsing, url, Conditions::default(), *preferences).await;
         let resource_type = url.split(['/', '?']).next().unwrap_or_default();
         let may_come = server.store.types().id(resource_type).is_some();
         if let Err(error) = tried.map(drop)

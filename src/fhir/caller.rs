@@ -17,6 +17,7 @@ pub struct Caller {
     is_unrestricted: bool,
     /// Where the request comes from; `None` for what the server does of its own accord.
     origin: Option<Arc<Origin>>,
+    rehearses: bool,
 }
 
 /// What a token stands for.
@@ -64,6 +65,7 @@ impl Caller {
             granted: None,
             is_unrestricted: true,
             origin: None,
+            rehearses: false,
         }
     }
 
@@ -78,6 +80,7 @@ impl Caller {
             granted: Some(Arc::new(granted)),
             is_unrestricted: false,
             origin: None,
+            rehearses: false,
         }
     }
 
@@ -97,6 +100,24 @@ impl Caller {
             origin: Some(Arc::new(origin)),
             ..self
         }
+    }
+
+    /// The same caller, for a try whose result is not answered: only its failures are recorded.
+    #[must_use]
+    pub fn rehearsing(&self) -> Caller {
+        Caller {
+            rehearses: true,
+            ..self.clone()
+        }
+    }
+
+    pub fn rehearses(&self) -> bool {
+        self.rehearses
+    }
+
+    /// Whether what it does is somebody's doing, and not the server's own.
+    pub fn is_recorded(&self) -> bool {
+        self.granted.is_some() || self.origin.is_some()
     }
 
     /// Where the request comes from.

@@ -245,27 +245,24 @@ fn resource<'r>(
     let indexed = registry
         .parameters(name)
         .map(|parameter| search_param(registry, parameter));
+    // AuditEvents are the server's own, where it makes them.
+    let is_written = name != "AuditEvent" || !server.trail.is_on();
+    let writing = ["create", "update", "patch", "delete"]
+        .into_iter()
+        .filter(|_| is_written);
+    let interactions = ["read", "vread", "history-instance", "history-type", "search-type"];
+    let interactions = interactions.into_iter().chain(writing).map(|code| Code { code });
     Resource {
         r#type: name,
         profile: format!("http://hl7.org/fhir/StructureDefinition/{name}"),
-        interaction: codes([
-            "read",
-            "vread",
-            "update",
-            "patch",
-            "delete",
-            "history-instance",
-            "history-type",
-            "create",
-            "search-type",
-        ]),
+        interaction: interactions.collect(),
         versioning: "versioned-update",
         read_history: true,
-        update_create: true,
-        conditional_create: true,
+        update_create: is_written,
+        conditional_create: is_written,
         conditional_read: "full-support",
-        conditional_update: true,
-        conditional_delete: "single",
+        conditional_update: is_written,
+        conditional_delete: if is_written { "single" } else { "not-supported" },
         search_include: includes.forward.get(name).cloned().unwrap_or_default(),
         search_rev_include: includes.reverse.get(name).cloned().unwrap_or_default(),
         search_param: rowless_parameters(server).into_iter().chain(indexed).collect(),

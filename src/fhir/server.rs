@@ -57,6 +57,8 @@ pub struct FhirSettings {
     pub policies: Arc<Policies>,
     /// Where tokens come from; `None` for an open sandbox.
     pub oauth: Option<OAuthEndpoints>,
+    /// Whether what applications write on behalf of people is stored with a Provenance.
+    pub provenance: bool,
     /// The key of the trail; `None` to keep none.
     pub trail: Option<trail::Key>,
 }

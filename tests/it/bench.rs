@@ -43,6 +43,7 @@ pub async fn bench_through(options: PgConnectOptions, database: TestDatabase, ho
         full_text: true,
         policies: Arc::default(),
         oauth: None,
+        provenance: true,
         trail: None,
     };
     let (clock, hand) = Clock::manual("2026-03-01T10:00:00Z".parse().unwrap());

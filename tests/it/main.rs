@@ -2,6 +2,7 @@
 
 mod access;
 mod app;
+mod audit;
 mod auth;
 mod bench;
 mod bundle;

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use super::transaction::Pending;
 use super::{Stop, resolve, write};
+use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
 use crate::fhir::resource::StoredResource;
 use crate::fhir::server::FhirServer;
@@ -37,7 +38,7 @@ pub async fn append(
     for p in &pending {
         ids.set_target(p.resource_type, &p.id, p.rid);
     }
-    match write::write(server, transaction, ids, &mut pending, false).await {
+    match write::write(server, &Caller::server(), transaction, ids, &mut pending, false).await {
         Ok(stored) => Ok(stored),
         Err(Stop::Failed(error)) => Err(error.error),
         Err(Stop::Crossed) => Err(FhirError::unavailable("Other changes were in the way.")),

@@ -126,7 +126,7 @@ impl Change<'_> {
         }
         let mut wave = vec![Pending::relabelled((resource_type, type_id), current, before, after)];
         ask_guards(server, caller, transaction, &mut wave).await?;
-        write::write(server, transaction, ids, &mut wave, true).await?;
+        write::write(server, caller, transaction, ids, &mut wave, true).await?;
         let content = wave[0].after.clone().unwrap_or_default();
         let changes: Vec<_> = wave
             .into_iter()

@@ -20,6 +20,11 @@
 //! **Deadlocks.** Locks are taken in one order (criteria, then rows by rid). What crosses nevertheless is resolved by
 //! Postgres, and the whole is tried again a few times.
 //!
+//! **Records** of the [trail](super::trail) are part of the statement that writes, or of its transaction; what was refused
+//! is recorded after it.
+//!
+//! **Provenance** of what an application writes on behalf of a person is stored with it ([`provenance`]).
+//!
 //! **Labels** (`meta.profile`, `.tag`, `.security`) can be changed without a new version, by [`change_labels`].
 //!
 //! **Search parameters** may change at any time ([`own`](super::search::own)). The statement that writes names the generation
@@ -32,6 +37,8 @@ mod append;
 mod changes;
 mod labels;
 mod prepare;
+mod provenance;
+mod records;
 mod resolve;
 mod statement;
 mod transaction;
@@ -217,6 +224,18 @@ const ATTEMPTS: u32 = 6;
 /// patch of what is not there, 409 for a conflict, 412 for `if_match`, `if_none_match_any` and criteria with several
 /// matches, 422 for an invalid resource. 503 where the database is not there or others were in the way too often.
 pub async fn commit(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Result<Vec<Outcome>, CommitError> {
+    let mut asked = records::of_ops(server, caller, &ops);
+    let result = commit_unrecorded(server, caller, ops).await;
+    if let Err(failed) = &result
+        && let Some(event) = asked.refused(failed)
+    {
+        server.trail.note(event).await?;
+    }
+    result
+}
+
+/// The same, without a record of what is refused.
+async fn commit_unrecorded(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Result<Vec<Outcome>, CommitError> {
     for (index, op) in ops.iter().enumerate() {
         caller.require(op.write.permissions()).at_op(index)?;
     }
@@ -227,7 +246,7 @@ pub async fn commit(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Resul
         .any(|step| step.resource_type == "SearchParameter");
     for attempt in 1..=ATTEMPTS {
         let result = match prepared.is_plain() {
-            true => prepared.store_plain(server).await,
+            true => prepared.store_plain(server, caller).await,
             false => prepared.store(server, caller).await,
         };
         match result {

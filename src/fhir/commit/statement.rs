@@ -396,6 +396,8 @@ pub(super) struct Shape {
     pub(super) ties: TieShape,
     /// Whether words are to be collected.
     pub(super) notes: bool,
+    /// Whether the trail is to tell of it.
+    pub(super) records: bool,
 }
 
 /// The text for a shape. Few of them occur, and each is made once.
@@ -458,6 +460,12 @@ impl Statement {
         if shape.notes {
             let rows = sql.rows(&[("rid", "bigint[]")]);
             sql.part(&format!("INSERT INTO text_pending (rid) SELECT rid FROM {rows}"));
+        }
+        if shape.records {
+            let rows = sql.rows(&[("event", "text[]"), ("mac", "bytea[]")]);
+            sql.part(&format!(
+                "INSERT INTO audit_pending (event, mac) SELECT event, mac FROM {rows}"
+            ));
         }
         if shape.updates {
             sql.update(!shape.creates);
@@ -606,6 +614,7 @@ mod tests {
                         denials: families % 5 == 0,
                     },
                     notes: creates,
+                    records: updates,
                 };
                 let text = Statement::of(shape);
                 let numbers = text.split('$').skip(1).map(|rest| {

@@ -7,8 +7,9 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use super::prepare::{Action, Prepared, Step, check_content, overlap};
+use super::provenance::{self, Written};
 use super::resolve::{Current, Found, instant_after, instant_of, matches_all};
-use super::{AtOp, CommitError, Effect, Outcome, Stop, write};
+use super::{AtOp, CommitError, Effect, Outcome, Stop, records, write};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
 use crate::fhir::hooks::{Change, Draft};
@@ -20,6 +21,7 @@ use crate::jobs;
 
 /// A version that is going to be stored.
 pub struct Pending {
+    /// Index of its op, or [`Pending::OWN`].
     pub op: usize,
     pub resource_type: &'static str,
     pub type_id: i16,
@@ -45,6 +47,9 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// In place of the index of an op: what the server adds by itself.
+    pub const OWN: usize = usize::MAX;
+
     /// The first version of what `step` creates.
     pub fn new(step: &Step, id: String, now: Timestamp) -> Pending {
         Pending {
@@ -76,7 +81,7 @@ impl Pending {
         after: Value,
     ) -> Pending {
         Pending {
-            op: 0,
+            op: Pending::OWN,
             resource_type,
             type_id,
             id,
@@ -198,13 +203,29 @@ impl Prepared {
             self.rewrite_links(server, p).at_op(p.op)?;
         }
         let mut changes = Vec::new();
+        let mut written = Written::default();
         let mut resolved = HashMap::new();
         while !pending.is_empty() {
             let mut wave = next_wave(&mut pending);
             resolve_references(server, caller, transaction, &mut wave, &mut resolved).await?;
             ask_guards(server, caller, transaction, &mut wave).await?;
             outcomes.extend(take_unchanged(&mut wave));
-            let stored = write::write(server, transaction, ids, &mut wave, true).await?;
+            if provenance::is_wanted(server, caller) {
+                wave.iter().for_each(|p| written.push(p));
+            }
+            if pending.is_empty()
+                && let Some(provenance) = written.provenance(server, caller)
+            {
+                let rid = server
+                    .store
+                    .new_rids(transaction, 1)
+                    .await?
+                    .first()
+                    .copied()
+                    .unwrap_or_default();
+                wave.push(own_provenance(server, ids, rid, provenance)?);
+            }
+            let stored = write::write(server, caller, transaction, ids, &mut wave, true).await?;
             for (p, stored) in wave.into_iter().zip(stored) {
                 let is_watched = server.hooks.concern(p.resource_type);
                 outcomes.push((
@@ -230,6 +251,8 @@ impl Prepared {
                 );
             }
         }
+        let unwritten = records::of_unwritten(caller, by_op.values());
+        server.trail.write(transaction, &unwritten).await?;
         let in_order = (0..self.steps.len()).map(|op| by_op.remove(&op));
         in_order
             .collect::<Option<_>>()
@@ -304,6 +327,27 @@ impl Prepared {
             None => Ok(()),
         }
     }
+}
+
+/// A Provenance on its way into the statement that stores what it is about.
+pub(super) fn own_provenance(
+    server: &FhirServer,
+    ids: &mut Ids<'_>,
+    rid: i64,
+    provenance: Value,
+) -> Result<Pending, FhirError> {
+    const NAME: &str = "Provenance";
+    let type_id = server.store.types().id(NAME);
+    let type_id = type_id.ok_or_else(|| FhirError::unknown_type(NAME))?;
+    let id = server.ids.next().to_string();
+    ids.set_target(NAME, &id, rid);
+    Ok(Pending::appended(
+        (NAME, type_id),
+        id,
+        rid,
+        instant_of(server),
+        provenance,
+    ))
 }
 
 /// What one step comes to: a version to store, or an outcome without one.

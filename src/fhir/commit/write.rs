@@ -7,10 +7,12 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::changes::{Index, Side, Wiped, known_contained};
 use super::prepare::{Action, Prepared};
+use super::provenance::{self, Written};
 use super::resolve::instant_of;
 use super::statement::{OUTDATED, Shape, TieShape, Versions, bind_families, bind_ties, families_of, statement};
-use super::transaction::Pending;
-use super::{Outcome, Stop};
+use super::transaction::{Pending, own_provenance};
+use super::{Outcome, Stop, records};
+use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
 use crate::fhir::resource::{self, StoredResource};
 use crate::fhir::search::SearchRegistry;
@@ -19,10 +21,13 @@ use crate::fhir::store::Ids;
 
 impl Prepared {
     /// Stores creates that depend on nothing, by one statement that commits itself.
-    pub(super) async fn store_plain(&mut self, server: &FhirServer) -> Result<Vec<Outcome>, Stop> {
+    pub(super) async fn store_plain(&mut self, server: &FhirServer, caller: &Caller) -> Result<Vec<Outcome>, Stop> {
         let mut lease = server.store.fixed().await?;
         let mut ids = Ids::new(&server.store);
-        let rids = server.store.new_rids(&mut lease, self.steps.len()).await?;
+        let is_own_wanted = provenance::is_wanted(server, caller);
+        let count = self.steps.len() + usize::from(is_own_wanted);
+        let mut rids = server.store.new_rids(&mut lease, count).await?;
+        let own_rid = if is_own_wanted { rids.pop() } else { None };
         let now = instant_of(server);
         let mut pending = Vec::with_capacity(self.steps.len());
         for (step, rid) in self.steps.iter_mut().zip(rids) {
@@ -34,11 +39,20 @@ impl Prepared {
             ids.set_target(new.resource_type, &new.id, rid);
             pending.push(new);
         }
-        match write(server, &mut lease, &mut ids, &mut pending, false).await {
+        if let Some(rid) = own_rid {
+            let mut written = Written::default();
+            pending.iter().for_each(|p| written.push(p));
+            let provenance = written.provenance(server, caller);
+            if let Some(provenance) = provenance {
+                pending.push(own_provenance(server, &mut ids, rid, provenance)?);
+            }
+        }
+        match write(server, caller, &mut lease, &mut ids, &mut pending, false).await {
             Ok(stored) => {
                 lease.release();
                 ids.publish();
                 let mut outcomes: Vec<_> = pending.iter().zip(stored).collect();
+                outcomes.retain(|(p, _)| p.op != Pending::OWN);
                 outcomes.sort_by_key(|(p, _)| p.op);
                 Ok(outcomes
                     .into_iter()
@@ -62,6 +76,7 @@ impl Prepared {
 /// Stores `pending` and answers what was stored, in the same order. Outside of a transaction, only what is new.
 pub async fn write(
     server: &FhirServer,
+    caller: &Caller,
     connection: &mut PgConnection,
     ids: &mut Ids<'_>,
     pending: &mut [Pending],
@@ -86,9 +101,10 @@ pub async fn write(
     let (new, changed): (Vec<_>, Vec<_>) = pending.iter().zip(&texts).partition(|(p, _)| p.current.is_none());
     let (new, changed) = (Versions::of(&new), Versions::of(&changed));
     let noted: Vec<i64> = match server.settings.full_text {
-        true => pending.iter().map(|p| p.rid).collect(),
+        true => pending.iter().filter(|p| has_words(p)).map(|p| p.rid).collect(),
         false => Vec::new(),
     };
+    let records = server.trail.rows(&records::of_changes(server, caller, pending));
     let shape = Shape {
         creates: !new.rid.is_empty(),
         // Somebody else may be creating the same id this moment. Only an id of the client's choice can be that unlucky.
@@ -99,6 +115,7 @@ pub async fn write(
         added: families_of(&index.added),
         ties: TieShape::of(&index.ties),
         notes: !noted.is_empty(),
+        records: records.is_some(),
     };
     let sql = statement(shape);
     let mut query = sqlx::query(AssertSqlSafe(sql))
@@ -112,6 +129,9 @@ pub async fn write(
     query = bind_ties(query, &index.ties, shape.ties);
     if shape.notes {
         query = query.bind(&noted[..]);
+    }
+    if let Some(rows) = &records {
+        query = query.bind(&rows.event[..]).bind(&rows.mac[..]);
     }
     if shape.updates {
         query = changed.bind(query);
@@ -127,6 +147,9 @@ pub async fn write(
     };
     if written != expected as u64 {
         return Err(Stop::Crossed);
+    }
+    if records.is_some() {
+        server.trail.announce();
     }
     Ok(pending.iter().zip(texts).map(|(p, text)| stored(p, text)).collect())
 }
@@ -189,6 +212,7 @@ pub async fn reindex(
         added: families_of(&index.added),
         ties: TieShape::of(&index.ties),
         notes: false,
+        records: false,
     };
     let mut query = sqlx::query(AssertSqlSafe(statement(shape)))
         .bind(server.index_version)
@@ -209,6 +233,11 @@ pub async fn reindex(
         Err(error) if is_outdated(&error) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// AuditEvents hold codes and addresses; nobody looks for words in them.
+fn has_words(p: &Pending) -> bool {
+    p.resource_type != "AuditEvent"
 }
 
 fn refusal(error: sqlx::Error) -> Stop {

@@ -14,6 +14,7 @@ use crate::fhir::preferences::{Preferences, Returned};
 use crate::fhir::resource::{self, StoredResource};
 use crate::fhir::server::FhirServer;
 use crate::fhir::summary::Projection;
+use crate::fhir::trail::Shown;
 
 /// The result of an interaction that worked.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Answer {
     pub last_modified: Option<Timestamp>,
     /// URL of the version that was written: `[base]/Patient/1/_history/2`.
     pub location: Option<String>,
+    /// The resources that it shows, for the trail.
+    pub shown: Vec<Shown>,
 }
 
 impl Answer {
@@ -37,7 +40,15 @@ impl Answer {
             version: None,
             last_modified: None,
             location: None,
+            shown: Vec::new(),
         }
+    }
+
+    /// The same answer, said to show these.
+    #[must_use]
+    pub fn showing<'r>(mut self, resources: impl IntoIterator<Item = &'r StoredResource>) -> Answer {
+        self.shown.extend(resources.into_iter().map(Shown::from));
+        self
     }
 
     /// 200 with a resource that was made for this answer.
@@ -66,6 +77,7 @@ impl Answer {
             version: Some(stored.version),
             last_modified: Some(stored.last_updated),
             location: None,
+            shown: vec![stored.into()],
         }
     }
 
@@ -126,6 +138,8 @@ impl Answer {
             version: has_version.then_some(stored.version),
             last_modified: has_version.then_some(stored.last_updated),
             location,
+            // The write itself is recorded.
+            shown: Vec::new(),
         }
     }
 }

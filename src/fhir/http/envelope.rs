@@ -22,13 +22,25 @@ use crate::fhir::error::FhirError;
 /// <https://hl7.org/fhir/R4/http.html#custom>
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The id of a request, as its answer will carry it.
+#[derive(Clone, Debug)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Of one to 64 letters, digits, `-`, `.` and `_`.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
 /// Wraps one request.
-pub async fn wrap(State(ids): State<IdGenerator>, request: Request, next: Next) -> Response {
+pub async fn wrap(State(ids): State<IdGenerator>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(&ids, request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let pretty = request.uri().query().is_some_and(wants_pretty);
 
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());

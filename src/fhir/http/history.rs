@@ -23,6 +23,7 @@ use crate::fhir::resource::{Method, StoredResource, instant};
 use crate::fhir::server::FhirServer;
 use crate::fhir::store::{HistoryPage, HistoryQuery, HistoryScope};
 use crate::fhir::summary::Projection;
+use crate::fhir::trail::{Event, Kind};
 use crate::knowledge::fhirpath::values::DateTime;
 
 /// Where the next page starts: in links only.
@@ -38,15 +39,29 @@ const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b',');
 
 pub async fn history(server: &FhirServer, caller: &Caller, scope: HistoryScope<'_>, ask: Ask) -> Result<Answer> {
-    ask.check_parameters(&["_since", "_at", "_count", CURSOR])?;
-    let query = read_query(server, &ask)?;
-    let page = server.store.history(caller, scope, &query).await?;
-    let path = match scope {
-        HistoryScope::System => "_history".to_owned(),
-        HistoryScope::Type(name) => format!("{name}/_history"),
-        HistoryScope::Instance { resource_type, id } => format!("{resource_type}/{id}/_history"),
+    let (kind, path) = match scope {
+        HistoryScope::System => (Kind::HistorySystem, "_history".to_owned()),
+        HistoryScope::Type(name) => (Kind::HistoryType, format!("{name}/_history")),
+        HistoryScope::Instance { resource_type, id } => {
+            (Kind::HistoryInstance, format!("{resource_type}/{id}/_history"))
+        }
     };
-    bundle(server, &path, &ask, &page).map(Answer::with_body)
+    let answer = async {
+        ask.check_parameters(&["_since", "_at", "_count", CURSOR])?;
+        let query = read_query(server, &ask)?;
+        let page = server.store.history(caller, scope, &query).await?;
+        let answer = bundle(server, &path, &ask, &page).map(Answer::with_body)?;
+        Ok(answer.showing(&page.entries))
+    };
+    let answer = answer.await;
+    let event = || {
+        let event = Event::new(kind).request(ask.query.behind(path.clone()));
+        match scope {
+            HistoryScope::Instance { resource_type, id } => event.resource(resource_type, id, None),
+            HistoryScope::System | HistoryScope::Type(_) => event,
+        }
+    };
+    server.trail.record(caller, event, answer).await
 }
 
 fn read_query(server: &FhirServer, ask: &Ask) -> Result<HistoryQuery> {

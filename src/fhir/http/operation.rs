@@ -17,12 +17,14 @@ use super::answer::Answer;
 use super::body;
 use super::extract::{Ask, OperationPath, Server};
 use super::negotiation::{self, BodyType};
+use super::query::Query;
 use crate::fhir::caller::{Caller, Permissions};
 use crate::fhir::error::{FhirError, Result, excerpt};
 use crate::fhir::hooks::{Operation, OperationInput};
 use crate::fhir::parameters::Parameters;
 use crate::fhir::resource;
 use crate::fhir::server::FhirServer;
+use crate::fhir::trail::{Event, Kind};
 
 /// Runs an operation that changes nothing, with its parameters in the query.
 pub async fn get(server: &FhirServer, caller: &Caller, path: OperationPath, ask: Ask) -> Result<Answer> {
@@ -50,19 +52,42 @@ async fn call(
     parameters: Parameters,
     ask: &Ask,
 ) -> Result<Answer> {
-    if operation.definition()["affectsState"] == true {
-        caller.require(Permissions::ALL)?;
-    }
-    parameters.check(operation.definition(), operation.takes_search_parameters())?;
-    let input = OperationInput {
-        resource_type: path.resource_type,
-        id: path.id,
-        version: path.version,
-        parameters,
-        projection: ask.projection.clone(),
-        preferences: ask.preferences,
+    let event = event(&path, operation, &parameters);
+    let answer = async {
+        if operation.definition()["affectsState"] == true {
+            caller.require(Permissions::ALL)?;
+        }
+        parameters.check(operation.definition(), operation.takes_search_parameters())?;
+        let input = OperationInput {
+            resource_type: path.resource_type,
+            id: path.id,
+            version: path.version,
+            parameters,
+            projection: ask.projection.clone(),
+            preferences: ask.preferences,
+        };
+        operation.call(server, caller, input).await
     };
-    operation.call(server, caller, input).await
+    let answer = answer.await;
+    server.trail.record(caller, || event, answer).await
+}
+
+/// A whole record at once is a disclosure.
+fn event(path: &OperationPath, operation: &dyn Operation, parameters: &Parameters) -> Event {
+    let code = operation.definition()["code"].as_str().unwrap_or_default();
+    let kind = if code == "everything" {
+        Kind::Disclosure
+    } else {
+        Kind::Operation
+    };
+    let name = format!("${code}");
+    let segments = [path.resource_type, path.id.as_deref(), Some(&name)];
+    let address: Vec<&str> = segments.into_iter().flatten().collect();
+    let event = Event::new(kind).request(Query(parameters.pairs()).behind(address.join("/")));
+    match (path.resource_type, &path.id) {
+        (Some(resource_type), Some(id)) => event.resource(resource_type, id, None),
+        _ => event,
+    }
 }
 
 /// The operation of that name on this level; `name` may have its `$`.

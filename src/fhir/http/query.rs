@@ -29,6 +29,19 @@ impl Query {
             .map(Query)
     }
 
+    /// A path with this query behind it, encoded.
+    pub fn behind(&self, path: String) -> String {
+        if self.0.is_empty() {
+            return path;
+        }
+        let mut text = path;
+        text.push('?');
+        let start = text.len();
+        form_urlencoded::Serializer::for_suffix(text, start)
+            .extend_pairs(&self.0)
+            .finish()
+    }
+
     /// The first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
@@ -96,6 +109,13 @@ mod tests {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         assert_eq!(pairs, [("name", "Jörg M"), ("a", ""), ("name", "b=c=d")]);
+    }
+
+    #[test]
+    fn a_query_stands_behind_a_path() {
+        let query = Query::parse("name=J%C3%B6rg+M&a=1,2").unwrap();
+        assert_eq!(query.behind("Patient".to_owned()), "Patient?name=J%C3%B6rg+M&a=1%2C2");
+        assert_eq!(Query::default().behind("Patient".to_owned()), "Patient");
     }
 
     #[test]

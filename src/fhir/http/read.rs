@@ -20,14 +20,23 @@ use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, Result};
 use crate::fhir::resource::StoredResource;
 use crate::fhir::server::FhirServer;
+use crate::fhir::trail::{Event, Kind};
 
 pub async fn read(server: &FhirServer, caller: &Caller, resource_type: &str, id: &str, ask: Ask) -> Result<Answer> {
-    ask.check_parameters(&[])?;
-    let stored = current(server, caller, resource_type, id).await?;
-    if ask.conditions.are_met_by(&stored) {
-        return Ok(Answer::not_modified(&stored));
-    }
-    Answer::with_resource(server, stored, ask.resource_projection()?)
+    let answer = async {
+        ask.check_parameters(&[])?;
+        let stored = current(server, caller, resource_type, id).await?;
+        if ask.conditions.are_met_by(&stored) {
+            return Ok(Answer::not_modified(&stored));
+        }
+        Answer::with_resource(server, stored, ask.resource_projection()?)
+    };
+    let answer = answer.await;
+    server.trail.record(caller, || event(resource_type, id), answer).await
+}
+
+fn event(resource_type: &str, id: &str) -> Event {
+    Event::new(Kind::Read).resource(resource_type, id, None)
 }
 
 async fn current(server: &FhirServer, caller: &Caller, resource_type: &str, id: &str) -> Result<StoredResource> {
@@ -47,7 +56,11 @@ pub async fn handle(
 ) -> Result<Response> {
     let InstancePath { resource_type, id } = path;
     if binary::wants_content(resource_type, query.as_deref(), &headers)? {
-        let stored = current(&server, &caller, resource_type, &id).await?;
+        let stored = current(&server, &caller, resource_type, &id).await;
+        let stored = server
+            .trail
+            .record(&caller, || event(resource_type, &id), stored)
+            .await?;
         return binary::content(stored, &Ask::new(query.as_deref(), &headers)?);
     }
     let ask = Ask::checked(query.as_deref(), &headers)?;

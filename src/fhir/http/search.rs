@@ -21,11 +21,27 @@ use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, Result};
 use crate::fhir::search::{self, Scope, page_bundle};
 use crate::fhir::server::FhirServer;
+use crate::fhir::trail::{Event, Kind};
 
 pub async fn search(server: &FhirServer, caller: &Caller, scope: Scope<'_>, ask: Ask) -> Result<Answer> {
-    let search = search::parse(server, scope, &ask.query.0, ask.preferences.handling)?;
-    let page = search::search(server, caller, &search).await?;
-    page_bundle(server, &search, &page, &ask.projection).map(Answer::with_body)
+    let answer = async {
+        let search = search::parse(server, scope, &ask.query.0, ask.preferences.handling)?;
+        let page = search::search(server, caller, &search).await?;
+        let answer = page_bundle(server, &search, &page, &ask.projection).map(Answer::with_body)?;
+        Ok(answer.showing(page.matches.iter().chain(&page.included)))
+    };
+    let answer = answer.await;
+    let event = || {
+        let (kind, path) = match scope {
+            Scope::System => (Kind::SearchSystem, String::new()),
+            Scope::Type(name) => (Kind::SearchType, name.to_owned()),
+            Scope::Compartment { owner, id, member } => {
+                (Kind::SearchType, format!("{owner}/{id}/{}", member.unwrap_or("*")))
+            }
+        };
+        Event::new(kind).request(ask.query.behind(path))
+    };
+    server.trail.record(caller, event, answer).await
 }
 
 /// `GET [base]?…`

@@ -18,6 +18,7 @@ use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, Result};
 use crate::fhir::resource::StoredResource;
 use crate::fhir::server::FhirServer;
+use crate::fhir::trail::{Event, Kind};
 
 pub async fn vread(
     server: &FhirServer,
@@ -27,12 +28,20 @@ pub async fn vread(
     version: &str,
     ask: Ask,
 ) -> Result<Answer> {
-    ask.check_parameters(&[])?;
-    let stored = version_of(server, caller, resource_type, id, version).await?;
-    if ask.conditions.are_met_by(&stored) {
-        return Ok(Answer::not_modified(&stored));
-    }
-    Answer::with_resource(server, stored, ask.resource_projection()?)
+    let answer = async {
+        ask.check_parameters(&[])?;
+        let stored = version_of(server, caller, resource_type, id, version).await?;
+        if ask.conditions.are_met_by(&stored) {
+            return Ok(Answer::not_modified(&stored));
+        }
+        Answer::with_resource(server, stored, ask.resource_projection()?)
+    };
+    let answer = answer.await;
+    server.trail.record(caller, || event(resource_type, id), answer).await
+}
+
+fn event(resource_type: &str, id: &str) -> Event {
+    Event::new(Kind::Vread).resource(resource_type, id, None)
 }
 
 async fn version_of(
@@ -68,7 +77,11 @@ pub async fn handle(
         version,
     } = path;
     if binary::wants_content(resource_type, query.as_deref(), &headers)? {
-        let stored = version_of(&server, &caller, resource_type, &id, &version).await?;
+        let stored = version_of(&server, &caller, resource_type, &id, &version).await;
+        let stored = server
+            .trail
+            .record(&caller, || event(resource_type, &id), stored)
+            .await?;
         return binary::content(stored, &Ask::new(query.as_deref(), &headers)?);
     }
     let ask = Ask::checked(query.as_deref(), &headers)?;

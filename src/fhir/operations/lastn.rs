@@ -76,11 +76,11 @@ impl Operation for LastN {
         caller: &'a Caller,
         input: OperationInput,
     ) -> BoxFuture<'a, Result<Answer, FhirError>> {
-        Box::pin(async move { last_n(server, caller, &input).await.map(Answer::with_body) })
+        Box::pin(async move { last_n(server, caller, &input).await })
     }
 }
 
-async fn last_n(server: &FhirServer, caller: &Caller, input: &OperationInput) -> Result<String, FhirError> {
+async fn last_n(server: &FhirServer, caller: &Caller, input: &OperationInput) -> Result<Answer, FhirError> {
     let pairs = input.parameters.pairs();
     let criteria: Vec<(String, String)> = pairs.iter().filter(|(name, _)| name != "max").cloned().collect();
     check(&criteria)?;
@@ -106,7 +106,7 @@ async fn last_n(server: &FhirServer, caller: &Caller, input: &OperationInput) ->
         bundle.entry(observation, "match", &input.projection)?;
     }
     bundle.outcome(&search.warnings);
-    Ok(bundle.finish())
+    Ok(Answer::with_body(bundle.finish()).showing(&found))
 }
 
 /// Refuses what would not be this operation: no subject, no kind, an order of its own.

@@ -201,6 +201,15 @@ impl Event {
         self
     }
 
+    /// In this version, if that is known by now.
+    #[must_use]
+    pub fn version(mut self, version: Option<i32>) -> Event {
+        if let (Some((.., known)), Some(version)) = (&mut self.resource, version) {
+            *known = Some(version);
+        }
+        self
+    }
+
     /// About the Patient with this id, whatever was shown.
     #[must_use]
     pub fn patient(mut self, id: &str) -> Event {

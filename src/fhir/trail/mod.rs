@@ -7,6 +7,7 @@
 //! Rows carry a code that only the server can make, so that nobody adds or changes one with the database alone.
 
 mod event;
+mod interaction;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -132,7 +132,7 @@ impl Operation for Everything {
                 None => record.of_all(&mut lease, request.cursor, room).await?,
             };
             lease.release();
-            page(server, &input, &request, found).map(Answer::with_body)
+            page(server, &input, &request, found)
         })
     }
 }
@@ -278,7 +278,7 @@ fn page(
     input: &OperationInput,
     request: &Request,
     mut found: Vec<Item>,
-) -> Result<String, FhirError> {
+) -> Result<Answer, FhirError> {
     let is_last = found.len() <= request.count;
     found.truncate(request.count);
     let next = found.last().filter(|_| !is_last).map(|last| Place {
@@ -319,5 +319,5 @@ fn page(
         };
         bundle.entry(resource, mode, &input.projection)?;
     }
-    Ok(bundle.finish())
+    Ok(Answer::with_body(bundle.finish()).showing(found.iter().map(|item| &item.resource)))
 }

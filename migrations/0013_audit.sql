@@ -15,7 +15,14 @@ CREATE TABLE audit_chain (
     mac bytea NOT NULL
 );
 
--- The key of both, sealed under the server's master key.
+-- Up to which link AuditEvents were moved into files, by order of an operator.
+CREATE TABLE audit_archive (
+    seq   bigint PRIMARY KEY,
+    mac   bytea NOT NULL,            -- of that link
+    proof bytea NOT NULL             -- HMAC of both: nobody passes a deletion off as an archive
+);
+
+-- The key of all these, sealed under the server's master key.
 CREATE TABLE audit_key (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
     sealed  bytea NOT NULL

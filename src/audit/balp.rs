@@ -17,6 +17,7 @@
 //! | account | Security Alert | User Security Attributes Changed (DCM 110137) | U | |
 //! | break-glass | Security Alert | Emergency Override Started (DCM 110127) | E | |
 //! | a request that was not let in | Security Alert | Node Authentication (DCM 110126) | E | |
+//! | a part of the trail was archived | Audit Log Used (DCM 110101) | `archive` | E | |
 //! | the trail was tampered with | Security Alert | Audit Recording Stopped (DCM 110134) | E | |
 //!
 //! The profiles are for what succeeded; a failure has the same shape and claims none. An AuditEvent names one patient at
@@ -135,6 +136,11 @@ impl Pattern {
             Kind::Account => security(ALERT, (DCM, "110137"), "U"),
             Kind::BreakGlass => security(ALERT, (DCM, "110127"), "E"),
             Kind::Access => security(ALERT, (DCM, "110126"), "E"),
+            Kind::Archive => security(
+                (DCM, "110101"),
+                ("http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle", "archive"),
+                "E",
+            ),
             Kind::Alarm => security(ALERT, (DCM, "110134"), "E"),
         }
     }

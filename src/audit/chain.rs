@@ -20,11 +20,14 @@ use crate::fhir::server::FhirServer;
 use crate::fhir::store::Ids;
 use crate::fhir::trail::{Ending, Event, Key, Kind, Recorded, Shown};
 
-/// Records that become AuditEvents in one transaction.
+/// Records that become AuditEvents in one transaction, at most.
 const BATCH: i64 = 500;
 
+/// Versions shown by them at most, beyond the first: their patients are looked up in one statement.
+const SHOWN: usize = 10_000;
+
 /// One at a time, whichever server: a link needs the one before it.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('audit.chain'), 0)";
+pub(super) const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('audit.chain'), 0)";
 
 /// Longest part of a foreign row that is kept as evidence.
 const EVIDENCE: usize = 2_000;
@@ -151,15 +154,17 @@ pub async fn link(server: &FhirServer, key: &Key, anchor: Option<&Anchor>) -> Re
 }
 
 async fn head(connection: &mut PgConnection) -> Result<Head, sqlx::Error> {
-    let row: Option<(i64, Vec<u8>)> = sqlx::query_as("SELECT seq, mac FROM audit_chain ORDER BY seq DESC LIMIT 1")
-        .fetch_optional(connection)
-        .await?;
+    const LAST: &str = "(SELECT seq, mac FROM audit_chain ORDER BY seq DESC LIMIT 1) \
+         UNION ALL (SELECT seq, mac FROM audit_archive ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT 1";
+    let row: Option<(i64, Vec<u8>)> = sqlx::query_as(LAST).fetch_optional(connection).await?;
     Ok(row.map(|(seq, mac)| Head { seq, mac }).unwrap_or_default())
 }
 
 /// Whether the chain still has the link of the anchor.
 async fn holds(connection: &mut PgConnection, anchor: &Anchor) -> Result<bool, sqlx::Error> {
-    let mac: Option<Vec<u8>> = sqlx::query_scalar("SELECT mac FROM audit_chain WHERE seq = $1")
+    const FIND: &str =
+        "SELECT mac FROM audit_chain WHERE seq = $1 UNION ALL SELECT mac FROM audit_archive WHERE seq = $1";
+    let mac: Option<Vec<u8>> = sqlx::query_scalar(FIND)
         .bind(anchor.head.seq)
         .fetch_optional(connection)
         .await?;
@@ -170,7 +175,8 @@ async fn holds(connection: &mut PgConnection, anchor: &Anchor) -> Result<bool, s
 async fn waiting(server: &FhirServer, connection: &mut PgConnection) -> Result<(Vec<Row>, bool), FhirError> {
     const TAKE: &str = "SELECT seq, event, mac FROM audit_pending ORDER BY seq LIMIT $1";
     let found: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(TAKE).bind(BATCH).fetch_all(connection).await?;
-    let is_full = found.len() as i64 == BATCH;
+    let mut is_full = found.len() as i64 == BATCH;
+    let mut shown = 0;
     let mut rows = Vec::with_capacity(found.len());
     for (seq, text, mac) in found {
         if !server.trail.is_genuine(&text, &mac) {
@@ -186,11 +192,18 @@ async fn waiting(server: &FhirServer, connection: &mut PgConnection) -> Result<(
             continue;
         }
         match serde_json::from_str::<Recorded>(&text) {
-            Ok(Recorded { at, event }) => rows.push(Row {
-                seq,
-                at: Timestamp::from_microsecond(at).unwrap_or_default(),
-                event,
-            }),
+            Ok(Recorded { at, event }) => {
+                shown += event.shown.len();
+                if shown > SHOWN && !rows.is_empty() {
+                    is_full = true;
+                    break;
+                }
+                rows.push(Row {
+                    seq,
+                    at: Timestamp::from_microsecond(at).unwrap_or_default(),
+                    event,
+                });
+            }
             // A newer release runs beside this one, and will read it.
             Err(_) => tracing::warn!(seq, "a record of the trail is of another release; it waits"),
         }

@@ -10,8 +10,10 @@
 //! | [`guard`] | keeps others from writing them |
 //! | [`key`], [`anchor`] | the secret that the proofs rest on, and the end of the chain kept apart |
 //! | [`verify`] | the proof |
+//! | [`archive`] | moves the oldest part into a file |
 
 pub mod anchor;
+pub mod archive;
 pub mod balp;
 pub mod chain;
 pub mod guard;

@@ -5,6 +5,7 @@ use std::fmt;
 use futures::TryStreamExt;
 use sqlx::{PgConnection, PgPool, Row};
 
+use super::archive;
 use super::chain::Head;
 use crate::base::crypto::same_digest;
 use crate::fhir::trail::{Key, is_genuine};
@@ -27,6 +28,8 @@ pub enum Finding {
     Added { id: String },
     /// The chain does not have the link that an anchor holds: its end was cut off, or replaced.
     Cut { anchor: i64, end: i64 },
+    /// What says that the trail up to this link was archived was not written by a server with this key.
+    ForgedArchive { seq: i64 },
     /// A record that waits to become an AuditEvent was not made by a server with this key.
     Foreign { record: i64 },
 }
@@ -44,6 +47,9 @@ impl fmt::Display for Finding {
                 f,
                 "the chain does not have link {anchor} as it was anchored: its end, now link {end}, was cut off or replaced"
             ),
+            Finding::ForgedArchive { seq } => {
+                write!(f, "nobody with the key of the trail archived it up to link {seq}")
+            }
             Finding::Foreign { record } => write!(f, "the waiting record {record} was not made by this server"),
         }
     }
@@ -100,8 +106,17 @@ async fn follow_chain(
          FROM audit_chain c LEFT JOIN resource r ON r.rid = c.rid \
               AND r.type = (SELECT id FROM resource_type WHERE name = 'AuditEvent') \
          ORDER BY c.seq";
-    let mut broken: Vec<&Head> = anchors.iter().collect();
-    let mut last = Head::default();
+    let mut last = match archive::last(connection, key).await? {
+        Some(archived) if archived.is_proved => archived.head,
+        Some(archived) => {
+            report.add(Finding::ForgedArchive { seq: archived.head.seq });
+            Head::default()
+        }
+        None => Head::default(),
+    };
+    // What lies before is in files, and proved there.
+    let mut broken: Vec<&Head> = anchors.iter().filter(|anchor| anchor.seq >= last.seq).collect();
+    broken.retain(|anchor| **anchor != last);
     let mut rows = sqlx::query(LINKS).fetch(connection);
     while let Some(row) = rows.try_next().await? {
         let seq: i64 = row.try_get("seq")?;

@@ -442,6 +442,13 @@ impl fmt::Display for FhirError {
     }
 }
 
+impl FhirError {
+    /// Whether it says that something is not there, or no more.
+    pub fn is_absence(&self) -> bool {
+        matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE)
+    }
+}
+
 impl std::error::Error for FhirError {}
 
 /// By SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). The log line has the code and the

@@ -17,6 +17,7 @@ use crate::fhir::error::FhirError;
 use crate::fhir::resource;
 use crate::fhir::server::FhirServer;
 use crate::fhir::store::{COLUMNS, Ids};
+use crate::fhir::trail::{Event, Kind};
 
 /// What becomes of the labels that a `Meta` names. A tag or security label is known by its system and code, a profile by
 /// its URL.
@@ -116,7 +117,7 @@ impl Change<'_> {
         // The row of the current version stands for the resource: who changes any version holds it.
         let current = current(server, transaction, type_id, id).await?.ok_or_else(not_found)?;
         if version.is_some_and(|version| version != current.stored.version) {
-            return self.change_past(server, transaction, current.stored.rid).await;
+            return self.change_past(server, caller, transaction, current.stored.rid).await;
         }
         let before = current.content()?.ok_or_else(|| FhirError::gone(resource_type, id))?;
         let mut after = before.clone();
@@ -138,7 +139,13 @@ impl Change<'_> {
     }
 
     /// A version of the past, which has no index rows.
-    async fn change_past(self, server: &FhirServer, transaction: &mut PgConnection, rid: i64) -> Result<Value, Stop> {
+    async fn change_past(
+        self,
+        server: &FhirServer,
+        caller: &Caller,
+        transaction: &mut PgConnection,
+        rid: i64,
+    ) -> Result<Value, Stop> {
         const FIND: &str = "SELECT deleted, coalesce(exact, content::text) FROM resource_history \
              WHERE rid = $1 AND version = $2 FOR UPDATE";
         const STORE: &str = "UPDATE resource_history SET content = $3::jsonb, exact = $4 \
@@ -175,8 +182,15 @@ impl Change<'_> {
             .bind(version)
             .bind(&text)
             .bind(exact)
-            .execute(transaction)
+            .execute(&mut *transaction)
             .await?;
+        if caller.is_recorded() {
+            let event = Event::new(Kind::Update).by(caller);
+            let event = event
+                .resource(resource_type, id, Some(version))
+                .showing([(rid, version)]);
+            server.trail.write(transaction, &[event]).await?;
+        }
         Ok(after)
     }
 }

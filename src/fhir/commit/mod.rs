@@ -52,7 +52,7 @@ pub use self::append::append;
 pub use self::labels::{LabelChange, LabelTarget, change_labels};
 use self::prepare::Prepared;
 pub(super) use self::prepare::check_content;
-pub(super) use self::statement::index_tables;
+pub use self::statement::index_tables;
 pub(super) use self::write::{Anew, index_version, reindex};
 use super::caller::{Caller, Permissions};
 use super::error::FhirError;

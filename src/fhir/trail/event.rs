@@ -45,6 +45,8 @@ pub enum Kind {
     Token,
     /// A token or a grant was taken back.
     Revocation,
+    /// A part of the trail was moved into a file.
+    Archive,
     /// The trail itself was tampered with.
     Alarm,
 }

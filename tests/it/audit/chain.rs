@@ -1,6 +1,10 @@
 //! Whoever has the database can do much, and be found out.
 
+use std::fs::{self, File};
+use std::io::BufWriter;
+
 use medconsult::audit::anchor::AnchorFile;
+use medconsult::audit::archive;
 use medconsult::audit::chain::Head;
 use medconsult::audit::key;
 use medconsult::audit::verify::{Finding, Report, verify};
@@ -202,6 +206,49 @@ async fn the_key_of_the_trail_outlives_the_master_key() {
     app.tamper("DELETE FROM audit_key").await;
     let error = key::load(pool, &both).await.unwrap_err();
     assert!(error.to_string().contains("is gone"), "{error}");
+}
+
+#[tokio::test]
+async fn the_oldest_part_can_be_moved_into_a_file() {
+    let (app, ids) = with_trail().await;
+    let (pool, trail) = (&app.app.database.write, &app.app.fhir.trail);
+    let path = app.app.config.data_dir.join("archive.ndjson");
+    let archive_into = async |path: &std::path::Path| {
+        let mut file = BufWriter::new(File::create(path).unwrap());
+        let now = app.app.clock.now();
+        archive::archive(pool, trail, now, &mut file).await.unwrap()
+    };
+    assert_eq!(archive_into(&path).await, 5);
+    let key = trail.key().unwrap();
+    let read = |text: &str| archive::verify_file(text.as_bytes(), key);
+    let text = fs::read_to_string(&path).unwrap();
+    let (count, head) = read(&text).unwrap();
+    assert_eq!((count, &head), (5, &app.anchor()));
+    assert!(ids.iter().all(|id| text.contains(id)));
+    assert!(read(&text.replace("Patient/3", "Patient/4")).is_err());
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(read(&[&lines[..2], &lines[3..]].concat().join("\n")).is_err());
+
+    // They are gone, nothing is amiss, and the trail goes on: with that they were moved.
+    app.get(&format!("AuditEvent/{}", ids[0])).answer().await.expect(404);
+    let left = app.trail().await;
+    assert_eq!(brief(&left[0]), "archive  [] 0");
+    let report = app.verify().await;
+    assert_eq!((report.findings, report.head.seq), (vec![], 7));
+    let found = app.get("Patient/1/AuditEvent").answer().await.expect(200).json();
+    assert_eq!(found["entry"].as_array().map_or(0, Vec::len), 0);
+    let next = app.app.config.data_dir.join("next.ndjson");
+    app.trail().await;
+    assert!(archive_into(&next).await >= 2);
+    let next = fs::read_to_string(&next).unwrap();
+    assert!(
+        next.starts_with(&format!("{{\"after\":\"{head}\"}}")),
+        "one file follows the other"
+    );
+
+    // A deletion is not passed off as an archive.
+    app.tamper("UPDATE audit_archive SET proof = sha256(proof)").await;
+    assert!(matches!(app.verify().await.findings[0], Finding::ForgedArchive { .. }));
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ fn audited(config: &mut Config) {
 
 impl TestApp {
     /// The AuditEvents of all that was done so far, oldest first.
-    async fn trail(&self) -> Vec<Value> {
+    pub async fn trail(&self) -> Vec<Value> {
         self.app.audit.settle().await.unwrap();
         let mut connection = self.connection().await;
         let texts: Vec<String> = sqlx::query_scalar(
@@ -43,7 +43,7 @@ impl TestApp {
     }
 
     /// Those that have come since the trail had `known` of them.
-    async fn trail_since(&self, known: usize) -> Vec<Value> {
+    pub async fn trail_since(&self, known: usize) -> Vec<Value> {
         self.trail().await.split_off(known)
     }
 
@@ -74,7 +74,7 @@ fn observation(id: &str, patient: &str) -> Value {
 }
 
 /// What was done, to what, for whom, and how it ended: `create Patient/1/_history/1 [1] 0`.
-fn brief(event: &Value) -> String {
+pub fn brief(event: &Value) -> String {
     let entities = event["entity"].as_array().map_or(&[][..], Vec::as_slice);
     let what = |kind: &str, role: &str| {
         entities
@@ -100,7 +100,7 @@ fn briefs(events: &[Value]) -> Vec<String> {
 }
 
 /// The request that an AuditEvent holds, below the base.
-fn query_of(event: &Value, base: &str) -> String {
+pub fn query_of(event: &Value, base: &str) -> String {
     use base64::Engine;
     let entities = event["entity"].as_array().unwrap();
     let query = entities

@@ -1,6 +1,7 @@
 //! Identity and access: who is let in, and to what.
 
 mod accounts;
+mod audit;
 mod backend;
 mod bearer;
 mod commands;

@@ -1,12 +1,14 @@
 # Everything a newcomer types. `make run` and `make test` set up all they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-layouts conformance audit release setup examples
+.PHONY: help run test lint bench bench-layouts conformance audit release setup setup-tests examples
 
 # HL7's official examples and definitions, pinned by hash in conformance/hl7/package-lock.json.
 EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
 # The mail server of the tests.
 SMTP := tests/smtp/node_modules/smtp-server/package.json
+# SMART clients that others wrote, of npm and of PyPI.
+CLIENTS := tests/clients/node_modules/playwright-core/package.json tests/clients/venv/pyvenv.cfg
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,7 +16,7 @@ help: ## show this list
 run: setup ## start the server on http://127.0.0.1:8080/fhir, with a private database
 	cargo run --quiet -- serve
 
-test: lint ## check everything: formatting, lints, dependencies, all tests
+test: lint $(CLIENTS) ## check everything: formatting, lints, dependencies, all tests
 	./scripts/test
 
 lint: setup $(EXAMPLES) $(SMTP) ## formatting, clippy without warnings, the arrows between rooms, the dependencies
@@ -42,6 +44,9 @@ release: setup ## the program for production: target/release/medconsult
 setup:
 	@./scripts/setup
 
+setup-tests:
+	@./scripts/setup tests
+
 examples: $(EXAMPLES)
 
 $(EXAMPLES): conformance/hl7/package-lock.json
@@ -50,4 +55,13 @@ $(EXAMPLES): conformance/hl7/package-lock.json
 
 $(SMTP): tests/smtp/package-lock.json
 	npm ci --prefix tests/smtp --no-audit --no-fund --loglevel=error
+	@touch $@
+
+tests/clients/node_modules/playwright-core/package.json: tests/clients/package-lock.json
+	npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error
+	@touch $@
+
+tests/clients/venv/pyvenv.cfg: tests/clients/requirements.txt | setup-tests
+	python3 -m venv --clear tests/clients/venv
+	tests/clients/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@

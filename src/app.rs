@@ -16,10 +16,12 @@ use crate::audit;
 use crate::audit::anchor::AnchorFile;
 use crate::audit::guard::AppendOnly;
 use crate::audit::keeper::Keeper;
+use crate::auth::clients::keys::KeySets;
 use crate::auth::mail::Mailer;
 use crate::auth::passwords::Passwords;
 use crate::auth::{AuthServer, background};
 use crate::base::crypto::Vault;
+use crate::base::outbound::Outbound;
 use crate::base::{Clock, Database, IdGenerator, listen, migrations};
 use crate::config::{Auth, Config};
 use crate::fhir::access::BreakGlass;
@@ -36,6 +38,9 @@ use crate::fhir::server::{FhirServer, FhirSettings};
 use crate::fhir::terminology::upkeep::TerminologyUpkeep;
 use crate::jobs::{Registry, Worker};
 use crate::router::router;
+
+/// How long a client may take to tell its keys: a request for a token waits for them.
+const KEYS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that a running server consists of.
 pub struct App {
@@ -84,6 +89,7 @@ impl App {
                     &config.mail.from,
                     config.data_dir.join("mail"),
                 )?,
+                key_sets: KeySets::new(Outbound::new(config.identity.private_hosts.clone(), KEYS_PATIENCE)?),
                 issuer: config.root_url(),
                 endpoints,
                 sign_up: config.identity.sign_up,
@@ -220,6 +226,7 @@ fn oauth_endpoints(root: &str) -> OAuthEndpoints {
         authorize: format!("{root}/auth/authorize"),
         token: format!("{root}/auth/token"),
         introspect: format!("{root}/auth/introspect"),
+        manage: format!("{root}/auth/account"),
         revoke: format!("{root}/auth/revoke"),
     }
 }

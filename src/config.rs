@@ -84,6 +84,9 @@ pub struct IdentityConfig {
     pub master_key: Secret,
     /// A file with the same; empty for `master.key` in the data directory, which a server with a private database makes.
     pub master_key_file: PathBuf,
+    /// Hosts of applications' keys (`jwks_uri`) that may have private addresses. Those of this machine (`127.0.0.1`) may do
+    /// without https then.
+    pub private_hosts: Vec<String>,
     /// Whether patients may open an account without being invited.
     pub sign_up: bool,
     /// A file with the policies of all roles; empty for the built-in ones (`src/fhir/access/policies.json`).
@@ -208,6 +211,7 @@ impl Default for IdentityConfig {
         Self {
             master_key: Secret::default(),
             master_key_file: PathBuf::new(),
+            private_hosts: Vec::new(),
             sign_up: true,
             policies: PathBuf::new(),
         }

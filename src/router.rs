@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
@@ -17,8 +17,8 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 use crate::app::App;
 use crate::auth::AuthServer;
 use crate::auth::bearer;
-use crate::auth::oauth::{authorize, discovery, introspect, revoke, token, userinfo};
-use crate::auth::pages::{self, account, confirm, invite, second_factor, sign_in, sign_up};
+use crate::auth::oauth::{authorize, discovery, introspect, launch, revoke, token, userinfo};
+use crate::auth::pages::{self, account, apps, confirm, invite, second_factor, sign_in, sign_up};
 use crate::base::listen::Peer;
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, excerpt};
@@ -93,10 +93,15 @@ pub fn router(app: Arc<App>) -> Router {
             .route("/fhir/.well-known/smart-configuration", get(discovery::handle))
             .route("/.well-known/openid-configuration", get(discovery::handle_openid))
             .route("/auth/jwks", get(discovery::handle_jwks))
+            .route("/auth/smart-style.json", get(discovery::handle_style))
             .route("/auth/userinfo", get(userinfo::handle).post(userinfo::handle))
             .route("/auth/token", post(token::handle))
             .route("/auth/introspect", post(introspect::handle))
             .route("/auth/revoke", post(revoke::handle))
+            .route(
+                "/auth/launch",
+                post(launch::handle).layer(DefaultBodyLimit::max(launch::LONGEST)),
+            )
             .with_state(auth.clone()),
         None => Router::new(),
     };
@@ -156,7 +161,10 @@ fn pages(auth: Arc<AuthServer>) -> Router {
         .route("/auth/account/end-application", post(account::end_application))
         .route("/auth/account/close", post(account::close))
         .route("/auth/authorize", get(authorize::handle).post(authorize::handle))
+        .route("/auth/authorize/about", post(authorize::about))
         .route("/auth/consent", post(authorize::decide))
+        .route("/auth/apps", get(apps::show))
+        .route("/auth/apps/open", get(apps::show_one).post(apps::open))
         .route("/auth/invite", get(invite::show).post(invite::submit))
         .with_state(auth)
 }

@@ -30,6 +30,8 @@ pub struct Account {
     pub family: String,
     /// `Patient/…` or `Practitioner/…`
     pub profile: String,
+    /// The id of their Person.
+    pub person: String,
     /// Whether an authenticator app is set up.
     pub has_totp: bool,
 }
@@ -68,7 +70,8 @@ impl From<CommitError> for NotCreated {
 }
 
 /// The columns that [`Account::of_row`] reads, of an `account` called `a`.
-pub const COLUMNS: &str = "a.id, a.email, a.role, a.given, a.family, a.profile, a.totp_secret IS NOT NULL AS has_totp";
+pub const COLUMNS: &str =
+    "a.id, a.email, a.role, a.given, a.family, a.profile, a.person, a.totp_secret IS NOT NULL AS has_totp";
 
 impl Account {
     /// # Errors
@@ -84,6 +87,7 @@ impl Account {
             given: row.try_get("given")?,
             family: row.try_get("family")?,
             profile: row.try_get("profile")?,
+            person: row.try_get("person")?,
             has_totp: row.try_get("has_totp")?,
         })
     }
@@ -141,6 +145,7 @@ impl Account {
             given: new.given,
             family: new.family,
             profile: person.profile,
+            person: person.id,
             has_totp: false,
         };
         let added = sqlx::query(
@@ -153,7 +158,7 @@ impl Account {
         .bind(&new.password)
         .bind(&account.given)
         .bind(&account.family)
-        .bind(&person.id)
+        .bind(&account.person)
         .bind(&account.profile)
         .bind(auth.clock.now().to_sqlx())
         .execute(&auth.pool)

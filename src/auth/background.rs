@@ -84,6 +84,7 @@ async fn sweep(auth: &AuthServer) -> Result<(), JobError> {
     for statement in [
         "DELETE FROM session WHERE expires_at <= $1",
         "DELETE FROM mailed_link WHERE expires_at <= $1",
+        "DELETE FROM launch WHERE expires_at <= $1",
         "DELETE FROM remembered_device WHERE expires_at <= $1",
         "DELETE FROM attempt WHERE ends_at <= $1",
     ] {

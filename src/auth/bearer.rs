@@ -12,13 +12,16 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::AuthServer;
+use super::sessions::Session;
 use super::tokens::{self, Live};
-use crate::fhir::access::{ScopeContext, ScopeGrant};
-use crate::fhir::caller::{Caller, Granted, Holders, Permissions, User};
+use crate::fhir::access::{Role, ScopeContext, ScopeGrant, holders};
+use crate::fhir::caller::{Caller, Granted, Permissions, User};
 use crate::fhir::error::{FhirError, Issue, IssueType};
 
 /// Longest token that is looked up. Ours have 43 characters.
 const LONGEST: usize = 200;
+/// What our own pages are called where a client is named.
+const OURSELVES: &str = "medconsult";
 
 /// Why nobody is let in.
 #[derive(Debug)]
@@ -33,6 +36,12 @@ pub enum Refusal {
     InsufficientScope,
     /// The database does not answer.
     Unavailable(FhirError),
+}
+
+impl From<FhirError> for Refusal {
+    fn from(error: FhirError) -> Refusal {
+        Refusal::Unavailable(error)
+    }
 }
 
 impl IntoResponse for Refusal {
@@ -69,32 +78,73 @@ impl IntoResponse for Refusal {
 /// [`Refusal`]
 pub async fn caller(auth: &AuthServer, headers: &HeaderMap) -> Result<Caller, Refusal> {
     let live = live(auth, headers).await?;
-    let permissions = live.permissions();
-    if !permissions.contain(Permissions::LOOK) {
+    caller_of(auth, live).await
+}
+
+/// Whoever holds this token.
+///
+/// # Errors
+/// [`Refusal`] of a token that opens no records.
+pub async fn caller_of(auth: &AuthServer, live: Live) -> Result<Caller, Refusal> {
+    let scopes = live.scopes.grants(live.user.as_ref().map(|user| user.profile.as_str()));
+    if scopes.is_empty() {
         return Err(Refusal::InsufficientScope);
     }
-    let context = match &live.user {
-        None => ScopeContext::System,
-        Some(_) => ScopeContext::User,
+    let account = live.user.as_ref().map(|user| user.account.clone());
+    let user = match live.user {
+        Some(user) => Some(user_of(auth, user.role, user.profile, user.person).await?),
+        None => None,
     };
-    Ok(Caller::granted(Granted {
+    let granted = Granted {
         token: live.jti,
         client: live.client,
-        account: live.user.as_ref().map(|user| user.account.clone()),
-        user: live.user.map(|user| User {
-            role: user.role,
-            fhir_user: user.profile,
-            person: user.person,
-            holders: Holders::default(),
-        }),
+        account,
+        user,
+        patient: live.context.patient,
+        scopes,
+    };
+    // What is read is not narrowed yet, so whoever may not see everything sees nothing.
+    match granted.on_every_type().contain(Permissions::LOOK) {
+        true => Ok(Caller::granted(granted)),
+        false => Err(Refusal::InsufficientScope),
+    }
+}
+
+/// Somebody who is signed in, looking for what they may see by our own pages.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn person(auth: &AuthServer, session: &Session) -> Result<Caller, FhirError> {
+    let account = &session.account;
+    let user = user_of(auth, account.role, account.profile.clone(), account.person.clone()).await?;
+    Ok(Caller::granted(Granted {
+        token: session.id.clone(),
+        client: OURSELVES.to_owned(),
+        account: Some(account.id.clone()),
+        user: Some(user),
         patient: None,
         scopes: vec![ScopeGrant {
-            context,
+            context: ScopeContext::User,
             resource_type: None,
-            permissions,
+            permissions: Permissions::LOOK,
             filter: None,
         }],
     }))
+}
+
+/// A person, with all that stands for them at the moment.
+async fn user_of(auth: &AuthServer, role: Role, fhir_user: String, person: String) -> Result<User, FhirError> {
+    let (store, now) = (&auth.fhir.store, auth.clock.now());
+    let mut lease = store.fixed().await?;
+    let registry = auth.fhir.search.current();
+    let holders = holders(&mut lease, &registry, store.types(), now, &fhir_user, &person).await?;
+    lease.release();
+    Ok(User {
+        role,
+        fhir_user,
+        person,
+        holders,
+    })
 }
 
 /// What the token of a request stands for.
@@ -103,7 +153,7 @@ pub async fn caller(auth: &AuthServer, headers: &HeaderMap) -> Result<Caller, Re
 /// [`Refusal`]
 pub async fn live(auth: &AuthServer, headers: &HeaderMap) -> Result<Live, Refusal> {
     let token = bearer_token(headers)?.ok_or(Refusal::NoToken)?;
-    let live = look_up(auth, token).await.map_err(Refusal::Unavailable)?;
+    let live = look_up(auth, token).await?;
     live.ok_or(Refusal::NotValid)
 }
 

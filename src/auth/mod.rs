@@ -11,6 +11,7 @@
 //! | [`throttle`] | how often something may be tried |
 //! | [`pages`] | what people see of all this |
 //! | [`clients`] | applications that an operator registered |
+//! | [`launches`] | what they are opened about |
 //! | [`scopes`] | what they can ask for |
 //! | [`keys`] | what id_tokens are signed with |
 //! | [`tokens`] | access tokens: issued, looked up, withdrawn |
@@ -24,6 +25,7 @@ pub mod bearer;
 pub mod clients;
 pub mod factors;
 pub mod keys;
+pub mod launches;
 pub mod links;
 pub mod mail;
 pub mod oauth;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 
 use sqlx::PgPool;
 
+use self::clients::keys::KeySets;
 use self::mail::Mailer;
 use self::passwords::Passwords;
 use crate::base::crypto::Vault;
@@ -55,6 +58,7 @@ pub struct AuthServer {
     pub vault: Vault,
     pub passwords: Passwords,
     pub mailer: Mailer,
+    pub key_sets: KeySets,
     /// The address of the whole server, without a slash at the end, by which tokens, assertions and links call it.
     pub issuer: String,
     pub endpoints: OAuthEndpoints,

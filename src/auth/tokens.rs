@@ -6,12 +6,13 @@
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, Row};
 
 use super::accounts::Role;
+use super::launches::Context;
 use super::scopes::{Kind, Scopes};
 use crate::base::{IdGenerator, crypto};
-use crate::fhir::caller::Permissions;
 
 /// How long a back end may use an access token, as the guide recommends.
 const BACK_END_LIFE: SignedDuration = SignedDuration::from_mins(5);
@@ -29,6 +30,7 @@ const CODE_LIFE: SignedDuration = SignedDuration::from_secs(60);
 pub struct NewGrant<'a> {
     pub client: &'a str,
     pub scopes: &'a Scopes,
+    pub context: &'a Context,
     /// Who allows it; `None` where a back end acts in its own name.
     pub person: Option<GrantedBy<'a>>,
 }
@@ -60,14 +62,18 @@ impl NewGrant<'_> {
             .map(|person| person.session)
             .filter(|_| !self.scopes.has(Kind::Offline));
         sqlx::query(
-            "INSERT INTO oauth_grant (id, client, account, session, scope, proved_at, created_at, ends_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO oauth_grant
+                 (id, client, account, session, scope, patient, encounter, context, proved_at, created_at, ends_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(&id)
         .bind(self.client)
         .bind(person.map(|person| person.account))
         .bind(session)
         .bind(self.scopes.to_string())
+        .bind(&self.context.patient)
+        .bind(&self.context.encounter)
+        .bind(Json(&self.context.rest))
         .bind(person.map(|person| person.proved_at.to_sqlx()))
         .bind(now.to_sqlx())
         .bind(after(now, LONGEST_GRANT))
@@ -121,6 +127,7 @@ pub struct Redeemed {
     pub grant: String,
     pub client: String,
     pub scopes: Scopes,
+    pub context: Context,
     pub account: Option<String>,
     pub proved_at: Option<Timestamp>,
     pub expired: bool,
@@ -134,7 +141,7 @@ pub struct CodeBinding {
     pub nonce: Option<String>,
 }
 
-const GRANT_COLUMNS: &str = "g.id, g.client, g.scope, g.account, g.proved_at";
+const GRANT_COLUMNS: &str = "g.id, g.client, g.scope, g.patient, g.encounter, g.context, g.account, g.proved_at";
 
 fn redeemed(row: &PgRow) -> Result<Redeemed, sqlx::Error> {
     let scope: String = row.try_get("scope")?;
@@ -143,6 +150,7 @@ fn redeemed(row: &PgRow) -> Result<Redeemed, sqlx::Error> {
         grant: row.try_get("id")?,
         client: row.try_get("client")?,
         scopes: Scopes::parse(&scope).map_err(|error| sqlx::Error::Decode(error.0.into()))?,
+        context: Context::of_row(row)?,
         account: row.try_get("account")?,
         proved_at: proved_at.map(|instant| instant.to_jiff()),
         expired: row.try_get("expired")?,
@@ -182,6 +190,20 @@ pub async fn redeem_code(
         nonce: row.try_get("nonce")?,
     };
     Ok(Some((redeemed(&row)?, binding)))
+}
+
+/// The id of the client that was given a refresh token.
+///
+/// # Errors
+/// Those of the database.
+pub async fn client_of_refresh_token(
+    database: impl PgExecutor<'_>,
+    token: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT g.client FROM refresh_token t JOIN oauth_grant g ON g.id = t.grant_id WHERE t.hash = $1")
+        .bind(crypto::digest(token))
+        .fetch_optional(database)
+        .await
 }
 
 /// Uses a refresh token up, if it is this client's, in the same way: a second use ends the grant with all its tokens.
@@ -279,6 +301,10 @@ pub struct Live {
     pub jti: String,
     pub client: String,
     pub scopes: Scopes,
+    /// What the application was opened about.
+    pub context: Context,
+    /// The session with which it ends, if it does not outlive it.
+    pub session: Option<String>,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
     /// On whose behalf; `None` for a back end.
@@ -290,22 +316,12 @@ pub struct Live {
 pub struct LiveUser {
     pub account: String,
     pub role: Role,
+    /// `Patient/…` or `Practitioner/…`
     pub profile: String,
+    /// The id of their Person.
     pub person: String,
     pub given: String,
     pub family: String,
-}
-
-impl Live {
-    /// What it allows on resources of every type. The role counts at every use: who is an administrator no more is none for
-    /// the tokens of before either.
-    pub fn permissions(&self) -> Permissions {
-        match &self.user {
-            None => self.scopes.system(),
-            Some(user) if user.role == Role::Admin => self.scopes.user(),
-            Some(_) => Permissions::NONE,
-        }
-    }
 }
 
 /// What `token` stands for; `None` if it is unknown, has expired or was withdrawn, or its client or account is closed.
@@ -314,8 +330,8 @@ impl Live {
 /// Those of the database.
 pub async fn look_up(database: impl PgExecutor<'_>, now: Timestamp, token: &str) -> Result<Option<Live>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT t.jti, c.id AS client, t.scope, t.issued_at, t.expires_at, g.account,
-                a.role, a.profile, a.person, a.given, a.family
+        "SELECT t.jti, c.id AS client, t.scope, t.issued_at, t.expires_at, g.account, g.session, g.patient, g.encounter,
+                g.context, a.role, a.profile, a.person, a.given, a.family
          FROM access_token t JOIN oauth_grant g ON g.id = t.grant_id JOIN oauth_client c ON c.id = g.client
               LEFT JOIN account a ON a.id = g.account
          WHERE t.hash = $1 AND t.expires_at > $2 AND c.enabled AND coalesce(a.active, true)",
@@ -353,6 +369,8 @@ pub async fn look_up(database: impl PgExecutor<'_>, now: Timestamp, token: &str)
         jti: row.try_get("jti")?,
         client: row.try_get("client")?,
         scopes,
+        context: Context::of_row(&row)?,
+        session: row.try_get("session")?,
         issued_at: instant("issued_at")?,
         expires_at: instant("expires_at")?,
         user,

@@ -7,6 +7,7 @@ pub mod database;
 pub mod ids;
 pub mod listen;
 pub mod migrations;
+pub mod outbound;
 pub mod postgres;
 pub mod telemetry;
 

@@ -28,20 +28,29 @@ enum Command {
         /// What people call it
         #[arg(long)]
         name: String,
-        /// The most it may ask for, as in "system/*.rs" or "openid fhirUser user/*.rs offline_access"
+        /// The most it may ask for, as in "system/*.rs" or "openid fhirUser launch/patient patient/*.rs offline_access"
         #[arg(long)]
         scope: String,
         /// Where people are sent back to; several times for several. None for a back end
         #[arg(long)]
         redirect: Vec<String>,
+        /// Where it is opened from within MedConsult, with the parameters iss and launch
+        #[arg(long, requires = "redirect")]
+        launch_url: Option<String>,
+        /// It may launch other applications for the person in front of it
+        #[arg(long, requires = "redirect")]
+        launches_others: bool,
         /// A file with its public keys, as a JSON Web Key Set
         #[arg(long)]
         keys: Option<PathBuf>,
+        /// The address of its public keys (jwks_uri), which it may change when it likes
+        #[arg(long, conflicts_with = "keys")]
+        keys_at: Option<String>,
         /// It proves who it is by a secret, which is made and shown once
-        #[arg(long, conflicts_with = "keys", requires = "redirect")]
+        #[arg(long, conflicts_with_all = ["keys", "keys_at"], requires = "redirect")]
         secret: bool,
         /// It cannot prove who it is: an application whose code everybody can read
-        #[arg(long, conflicts_with_all = ["keys", "secret"], requires = "redirect")]
+        #[arg(long, conflicts_with_all = ["keys", "keys_at", "secret"], requires = "redirect")]
         public: bool,
         /// Its client_id [default: a fresh one]
         #[arg(long)]
@@ -73,7 +82,10 @@ async fn run_on(pool: &PgPool, command: Command) -> Result<()> {
             name,
             scope,
             redirect,
+            launch_url,
+            launches_others,
             keys,
+            keys_at,
             secret,
             public,
             id,
@@ -91,25 +103,33 @@ async fn run_on(pool: &PgPool, command: Command) -> Result<()> {
                 ),
                 false => ensure!(
                     scopes.are_for_apps(),
-                    "with --redirect it acts for people: its scopes begin with user/"
+                    "with --redirect it acts for people: its scopes begin with patient/ or user/"
                 ),
             }
             for uri in &redirect {
                 clients::check_redirect_uri(uri).map_err(anyhow::Error::msg)?;
             }
+            for address in launch_url.iter().chain(&keys_at) {
+                clients::check_web_address(address).map_err(anyhow::Error::msg)?;
+            }
             let keys = keys.as_deref().map(read_keys).transpose()?;
             let secret = secret.then(crypto::random_token);
-            let proof = match (&keys, &secret) {
-                (Some(keys), _) => NewProof::Keys(keys),
-                (None, Some(secret)) => NewProof::Secret(crypto::digest(secret)),
-                (None, None) if public => NewProof::Public,
-                (None, None) => bail!("say how it proves who it is: --keys FILE, --secret or --public"),
+            let proof = match (&keys, &keys_at, &secret) {
+                (Some(keys), _, _) => NewProof::Keys(keys),
+                (None, Some(address), _) => NewProof::KeysAt(address),
+                (None, None, Some(secret)) => NewProof::Secret(crypto::digest(secret)),
+                (None, None, None) if public => NewProof::Public,
+                (None, None, None) => {
+                    bail!("say how it proves who it is: --keys FILE, --keys-at ADDRESS, --secret or --public")
+                }
             };
             let client = NewClient {
                 id: &id,
                 name: &name,
                 scopes: &scopes,
                 redirect_uris: &redirect,
+                launch_url: launch_url.as_deref(),
+                launches: launches_others,
                 proof,
             };
             ensure!(

@@ -21,6 +21,8 @@ pub struct OAuthEndpoints {
     pub authorize: String,
     pub token: String,
     pub introspect: String,
+    /// Where people see who has access, and take it away.
+    pub manage: String,
     pub revoke: String,
 }
 
@@ -63,6 +65,7 @@ fn security(settings: &FhirSettings) -> Value {
                 uri("authorize", &endpoints.authorize),
                 uri("token", &endpoints.token),
                 uri("introspect", &endpoints.introspect),
+                uri("manage", &endpoints.manage),
                 uri("revoke", &endpoints.revoke),
             ],
         }]);

@@ -187,7 +187,12 @@ async fn spawn(database: Arc<TestDatabase>, change: impl FnOnce(&mut Config)) ->
 impl TestApp {
     /// Starts another server on the same database.
     pub async fn beside(&self) -> TestApp {
-        spawn(self.database.clone(), |_| {}).await
+        self.beside_with(|_| {}).await
+    }
+
+    /// Starts another server on the same database, with other settings than the default ones.
+    pub async fn beside_with(&self, change: impl FnOnce(&mut Config)) -> TestApp {
+        spawn(self.database.clone(), change).await
     }
 
     /// A request for `path`: one that starts with `/` is from the root of the server, any other from the FHIR base.

@@ -42,8 +42,13 @@ impl Machine {
 
     /// Whether the script ends well, what it says, and which installations it asks for.
     fn set_up(&self, environment: &[(&str, &str)]) -> (bool, String, Vec<String>) {
+        self.set_up_for(&[], environment)
+    }
+
+    fn set_up_for(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (bool, String, Vec<String>) {
         let output = Command::new("/bin/bash")
             .arg(self.0.join("setup"))
+            .args(arguments)
             .env_clear()
             .env("PATH", &self.0)
             .envs(environment.iter().copied())
@@ -105,6 +110,19 @@ fn what_is_missing_is_installed() {
     let (done, said, installs) = person.set_up(&[]);
     assert!(done, "{said}");
     assert_eq!(installs, [format!("{INSTALL} postgresql")]);
+}
+
+#[test]
+fn what_only_tests_need_is_installed_for_tests_only() {
+    let server = [("cc", ""), ("initdb", ""), ("postgres", ""), ("apt-get", ""), ROOT];
+    let (done, said, installs) = Machine::with("tests", &server).set_up_for(&["tests"], &[]);
+    assert!(done, "{said}");
+    assert_eq!(installs, [format!("{INSTALL} chromium python3-venv")]);
+    let whole = [&server[..], &[("chromium-browser", ""), ("python3", "")]].concat();
+    assert_eq!(
+        Machine::with("tests-whole", &whole).set_up_for(&["tests"], &[]),
+        (true, String::new(), vec![])
+    );
 }
 
 #[test]

@@ -3,10 +3,12 @@
 //!
 //! Every failure is the same `invalid_client`: which check failed helps nobody but who is trying keys.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
 use jsonwebtoken::dangerous::insecure_decode_claims;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use serde_json::Value;
 
@@ -48,7 +50,8 @@ pub async fn authenticate(auth: &AuthServer, form: &OAuthForm) -> Result<Client,
     let client = Client::find(&auth.pool, &claims.client)
         .await?
         .ok_or(OAuthError::InvalidClient)?;
-    let key = fitting_key(&client, &header).ok_or(OAuthError::InvalidClient)?;
+    let keys = keys(auth, &client, &header).await.ok_or(OAuthError::InvalidClient)?;
+    let key = fitting_key(&keys, &header).ok_or(OAuthError::InvalidClient)?;
     if !is_signed_by(assertion, header.alg, key) {
         return Err(OAuthError::InvalidClient);
     }
@@ -69,8 +72,8 @@ pub async fn authenticate(auth: &AuthServer, form: &OAuthForm) -> Result<Client,
 /// Header and claims, if both are as they must be. The signature is yet to be checked.
 fn read(auth: &AuthServer, assertion: &str) -> Option<(Header, Claims)> {
     let header = decode_header(assertion).ok()?;
-    // A key that comes with the statement, or an address of one, proves nothing.
-    let brings_key = header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || header.x5c.is_some();
+    // A key that comes with the statement proves nothing, and an address of one is only followed if it was registered.
+    let brings_key = header.jwk.is_some() || header.x5u.is_some() || header.x5c.is_some();
     // `crit` names extensions that must be understood; we understand none.
     if brings_key || header.crit.is_some() || !matches!(header.alg, Algorithm::RS384 | Algorithm::ES384) {
         return None;
@@ -115,8 +118,20 @@ fn instant(value: &Value) -> Option<Timestamp> {
     Timestamp::from_microsecond((seconds * 1e6) as i64).ok()
 }
 
-/// The one key of the client with the header's `kid` and a kind that fits its algorithm; `None` if there are several.
-fn fitting_key<'c>(client: &'c Client, header: &Header) -> Option<&'c Jwk> {
+/// The keys of the client; `None` if it has none, or names another place for them than the one that was registered.
+async fn keys(auth: &AuthServer, client: &Client, header: &Header) -> Option<Arc<JwkSet>> {
+    let kid = header.kid.as_deref()?;
+    match (&client.proof, header.jku.as_deref()) {
+        (Proof::Keys(keys), None) => Some(Arc::new(keys.clone())),
+        (Proof::KeysAt(address), named) if named.is_none_or(|named| named == address) => {
+            Some(auth.key_sets.at(auth.clock.now(), address, kid).await)
+        }
+        _ => None,
+    }
+}
+
+/// The one key with the header's `kid` and a kind that fits its algorithm; `None` if there are several.
+fn fitting_key<'k>(keys: &'k JwkSet, header: &Header) -> Option<&'k Jwk> {
     let kid = header.kid.as_deref()?;
     let fits = |key: &&Jwk| {
         let kind_fits = match &key.algorithm {
@@ -127,9 +142,6 @@ fn fitting_key<'c>(client: &'c Client, header: &Header) -> Option<&'c Jwk> {
             _ => false,
         };
         key.common.key_id.as_deref() == Some(kid) && kind_fits
-    };
-    let Proof::Keys(keys) = &client.proof else {
-        return None;
     };
     let mut keys = keys.keys.iter().filter(fits);
     match (keys.next(), keys.next()) {

@@ -53,6 +53,17 @@ pub async fn authenticate(auth: &AuthServer, headers: &HeaderMap, form: &OAuthFo
     proved.then_some(client).ok_or(OAuthError::InvalidClient)
 }
 
+/// Whether the request says in no way which client sends it.
+pub fn names_nobody(headers: &HeaderMap, form: &OAuthForm) -> bool {
+    let named = [
+        "client_id",
+        "client_secret",
+        "client_assertion",
+        "client_assertion_type",
+    ];
+    !headers.contains_key(header::AUTHORIZATION) && named.iter().all(|name| form.get(name).is_none())
+}
+
 /// Id and secret of the header, each of which is percent-encoded (<https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1>).
 fn basic(headers: &HeaderMap) -> Result<Option<(String, String)>, OAuthError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();

@@ -2,11 +2,12 @@
 //!
 //! | file | endpoint |
 //! |---|---|
-//! | [`discovery`] | `GET /fhir/.well-known/smart-configuration`, `/.well-known/openid-configuration`, `/auth/jwks` |
+//! | [`discovery`] | `GET /fhir/.well-known/smart-configuration`, `/.well-known/openid-configuration`, `/auth/jwks`, `/auth/smart-style.json` |
 //! | [`token`] | `POST /auth/token` |
 //! | [`introspect`] | `POST /auth/introspect` |
 //! | [`revoke`] | `POST /auth/revoke` |
-//! | [`authorize`] | `GET /auth/authorize`, `POST /auth/consent` |
+//! | [`authorize`], [`request`], [`consent`] | `GET` and `POST /auth/authorize`, and the pages that follow |
+//! | [`launch`] | `POST /auth/launch` |
 //! | [`userinfo`] | `GET /auth/userinfo` |
 //! | [`client_auth`], [`assertion`] | how a client proves who it is |
 //! | [`id_token`] | who signed in |
@@ -15,11 +16,14 @@
 pub mod assertion;
 pub mod authorize;
 pub mod client_auth;
+pub mod consent;
 pub mod discovery;
 pub mod error;
 pub mod form;
 pub mod id_token;
 pub mod introspect;
+pub mod launch;
+pub mod request;
 pub mod revoke;
 pub mod token;
 pub mod userinfo;

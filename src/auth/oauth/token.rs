@@ -21,6 +21,7 @@ use super::form::OAuthForm;
 use super::{client_auth, id_token, not_to_be_stored};
 use crate::auth::AuthServer;
 use crate::auth::clients::{Client, Proof};
+use crate::auth::launches::Context;
 use crate::auth::scopes::{Kind, ScopeError, Scopes};
 use crate::auth::tokens::{self, Issued, NewGrant, Redeemed};
 use crate::base::crypto;
@@ -67,7 +68,7 @@ async fn by_code(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Re
     )
     .await?;
     transaction.commit().await?;
-    let mut answer = answer(&issued, &grant.scopes);
+    let mut answer = answer(auth, &issued, &grant.scopes, &grant.context);
     if grant.scopes.has(Kind::OpenId) {
         answer["id_token"] = json!(id_token::make(auth, &grant, &issued.access_token, bound.nonce.as_deref()).await?);
     }
@@ -75,8 +76,18 @@ async fn by_code(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Re
 }
 
 async fn by_refresh_token(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
-    let client = client_auth::authenticate(auth, headers, form).await?;
     let token = form.require("refresh_token")?;
+    let client = match client_auth::names_nobody(headers, form) {
+        false => client_auth::authenticate(auth, headers, form).await?,
+        // As SMART has it, an application that cannot prove who it is need not say it here: the token is its client's only.
+        true => {
+            let client = tokens::client_of_refresh_token(&auth.pool, token).await?;
+            let client = client.ok_or(OAuthError::InvalidGrant)?;
+            let client = Client::find(&auth.pool, &client).await?;
+            let client = client.filter(|client| matches!(client.proof, Proof::Public));
+            client.ok_or(OAuthError::InvalidClient)?
+        }
+    };
     let now = auth.clock.now();
     let asked = form.get("scope").map(parse).transpose()?;
     let mut transaction = auth.pool.begin().await?;
@@ -99,7 +110,7 @@ async fn by_refresh_token(auth: &AuthServer, headers: &HeaderMap, form: &OAuthFo
     };
     let issued = tokens::issue(&mut transaction, &auth.ids, now, &grant.grant, &grant.scopes, &scopes).await?;
     transaction.commit().await?;
-    let mut answer = answer(&issued, &scopes);
+    let mut answer = answer(auth, &issued, &scopes, &grant.context);
     if scopes.has(Kind::OpenId) {
         answer["id_token"] = json!(id_token::make(auth, &grant, &issued.access_token, None).await?);
     }
@@ -108,7 +119,7 @@ async fn by_refresh_token(auth: &AuthServer, headers: &HeaderMap, form: &OAuthFo
 
 async fn by_credentials(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
     let client = client_auth::authenticate(auth, headers, form).await?;
-    if !client.is_back_end() || !matches!(client.proof, Proof::Keys(_)) {
+    if !client.is_back_end() || !client.has_keys() {
         return Err(OAuthError::UnauthorizedClient);
     }
     let asked = parse(form.require("scope")?)?;
@@ -118,17 +129,21 @@ async fn by_credentials(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm
             "A back end may ask for system scopes only.".to_owned(),
         ));
     }
+    asked
+        .check_filters(&auth.fhir)
+        .map_err(|ScopeError(text)| OAuthError::InvalidScope(text))?;
     let now = auth.clock.now();
     let mut transaction = auth.pool.begin().await?;
     let grant = NewGrant {
         client: &client.id,
         scopes: &asked,
+        context: &Context::default(),
         person: None,
     };
     let grant = grant.store(&mut transaction, &auth.ids, now).await?;
     let issued = tokens::issue(&mut transaction, &auth.ids, now, &grant, &asked, &asked).await?;
     transaction.commit().await?;
-    Ok(answer(&issued, &asked))
+    Ok(answer(auth, &issued, &asked, &Context::default()))
 }
 
 fn parse(scope: &str) -> Result<Scopes, OAuthError> {
@@ -145,7 +160,9 @@ fn check_registered(client: &Client, asked: &Scopes) -> Result<(), OAuthError> {
     }
 }
 
-fn answer(issued: &Issued, scopes: &Scopes) -> Value {
+/// What a client is given: the tokens, what they allow, and what it is about
+/// (<https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html#launch-context-arrives-with-your-access_token>).
+fn answer(auth: &AuthServer, issued: &Issued, scopes: &Scopes, context: &Context) -> Value {
     let mut answer = json!({
         "access_token": issued.access_token,
         "token_type": "Bearer",
@@ -154,6 +171,10 @@ fn answer(issued: &Issued, scopes: &Scopes) -> Value {
     });
     if let Some(token) = &issued.refresh_token {
         answer["refresh_token"] = json!(token);
+    }
+    if *context != Context::default() {
+        context.add_to(&mut answer);
+        answer["smart_style_url"] = json!(format!("{}/auth/smart-style.json", auth.issuer));
     }
     answer
 }

@@ -14,7 +14,9 @@
 //! | [`invite`] | administrators invite |
 
 pub mod account;
+pub mod apps;
 pub mod browser;
+pub mod choose;
 pub mod confirm;
 pub mod invite;
 pub mod second_factor;

@@ -3,6 +3,7 @@
 
 use std::ops::BitOr;
 
+use super::members::patient_parameters;
 use crate::fhir::search;
 use crate::fhir::server::FhirServer;
 use crate::knowledge::definitions::Definitions;
@@ -93,6 +94,17 @@ impl BitOr for Permissions {
 /// The same name, living as long as the program; `None` for what is no concrete resource type of R4.
 pub fn resource_type(name: &str) -> Option<&'static str> {
     Definitions::r4().resource_type(name).map(|ty| ty.name.as_str())
+}
+
+/// Every concrete resource type of R4, in alphabetical order.
+pub fn resource_types() -> impl Iterator<Item = &'static str> {
+    Definitions::r4().resource_types().map(|ty| ty.name.as_str())
+}
+
+/// Those that can be about a patient.
+pub fn patient_types() -> impl Iterator<Item = &'static str> {
+    let is_about_patients = |name: &&str| *name == "Patient" || !patient_parameters(Definitions::r4(), name).is_empty();
+    resource_types().filter(is_about_patients)
 }
 
 /// Whether the part of a scope behind `?` can be enforced: parameters that this server knows of the type, with a value

@@ -70,7 +70,7 @@ async fn an_operator_lets_people_and_back_ends_in_and_shuts_them_out() {
         "--keys",
         &keys,
     ];
-    assert!(run(&narrow).await.unwrap_err().contains("not enforced"));
+    assert!(run(&narrow).await.unwrap_err().contains("begin with system/"));
     assert!(
         run(&["client", "list"])
             .await

@@ -4,10 +4,14 @@ mod accounts;
 mod audit;
 mod backend;
 mod bearer;
+mod clients;
 mod commands;
+mod discovery;
+mod key_sets;
 mod launch;
 mod mail;
 mod second_factor;
+mod signing_keys;
 mod visitor;
 
 use std::sync::LazyLock;
@@ -17,7 +21,7 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use medconsult::auth::clients::{self, NewClient, NewProof};
+use medconsult::auth::clients::{NewClient, NewProof, add as add_client};
 use medconsult::auth::scopes::Scopes;
 use medconsult::base::crypto::Vault;
 use medconsult::config::{Auth, Config};
@@ -93,10 +97,12 @@ impl TestApp {
             name: "A back end",
             scopes: &Scopes::parse(scope).unwrap(),
             redirect_uris: &[],
+            launch_url: None,
+            launches: false,
             proof: NewProof::Keys(&json!({"keys": [RSA.public(), EC.public()]})),
         };
         let now = self.app.clock.now();
-        assert!(clients::add(&self.app.database.write, now, &client).await.unwrap());
+        assert!(add_client(&self.app.database.write, now, &client).await.unwrap());
     }
 
     /// The claims of an assertion that is good now.

@@ -4,12 +4,15 @@
 //! parameter, per element), the units of a second stand beside the time of a run: 150 ns each are 6.67 Mitem/s.
 //! docs/decisions/0003-fhirpath-and-extraction.md holds the targets.
 
+use std::fs;
+
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use medconsult::knowledge::definitions::{Definitions, Sources, TypeId};
 use medconsult::knowledge::extraction::ExtractionPlan;
 use medconsult::knowledge::fhirpath::values::{DateTime, Decimal, ucum};
 use medconsult::knowledge::fhirpath::{Environment, Expression, Item};
+use medconsult::knowledge::profiles::Package;
 use medconsult::knowledge::validation::Validator;
 use serde_json::Value;
 
@@ -128,6 +131,21 @@ fn validation(bencher: Bencher, name: &str) {
     // The type's schema is compiled here, not in the time that is taken.
     assert_eq!(validator.validate(&resource), [], "bench input is valid");
     bencher.bench_local(|| validator.validate(black_box(&resource)));
+}
+
+/// A Patient claims no profile; the others are the examples of profiles with many rules.
+#[divan::bench(args = ["Patient", "appointment", "schedule", "prescription", "mail-request"])]
+fn profiles(bencher: Bencher, name: &str) {
+    let package = Package::medconsult();
+    let resource = match name {
+        "Patient" => resource(name),
+        name => {
+            let path = format!("{}/profiles/examples/{name}.valid.json", env!("CARGO_MANIFEST_DIR"));
+            serde_json::from_str(&fs::read_to_string(path).expect("an example")).expect("examples are JSON")
+        }
+    };
+    assert_eq!(package.check(&resource), [], "the example fits its profile");
+    bencher.bench_local(|| package.check(black_box(&resource)));
 }
 
 /// What a start of the program waits for.

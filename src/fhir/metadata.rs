@@ -1,7 +1,8 @@
 //! What the server can do, as a CapabilityStatement (<https://hl7.org/fhir/R4/capabilitystatement.html>).
 //!
 //! Nothing here is a claim of its own: types come from the definitions, search parameters and includes from the registry
-//! that indexes and searches by them, operations from the hooks, formats from the code that reads them. Every type has
+//! that indexes and searches by them, operations from the hooks, profiles from the package that is enforced, formats from
+//! the code that reads them. Every type has
 //! the same interactions because they share their code.
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use super::resource::instant;
 use super::search::{Parameter, SearchRegistry};
 use super::server::{FhirServer, FhirSettings};
 use crate::knowledge::definitions::{SearchParameterType, TypeDefinition};
+use crate::knowledge::profiles::Package;
 
 /// Where clients get tokens, and give them back: absolute URLs.
 #[derive(Clone, Debug)]
@@ -115,6 +117,8 @@ struct Rest<'r> {
 struct Resource<'r> {
     r#type: &'static str,
     profile: String,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    supported_profile: &'static [String],
     interaction: Vec<Code>,
     versioning: &'static str,
     read_history: bool,
@@ -258,6 +262,7 @@ fn resource<'r>(
     Resource {
         r#type: name,
         profile: format!("http://hl7.org/fhir/StructureDefinition/{name}"),
+        supported_profile: Package::medconsult().profiles_of(name),
         interaction: interactions.collect(),
         versioning: "versioned-update",
         read_history: true,

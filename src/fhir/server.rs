@@ -15,6 +15,7 @@ use super::store::Store;
 use super::trail::{self, Trail};
 use crate::base::{Clock, Database, IdGenerator};
 use crate::knowledge::definitions::Definitions;
+use crate::knowledge::profiles::Package;
 use crate::knowledge::validation::Validator;
 
 /// One FHIR endpoint over one database; shared by all requests.
@@ -84,6 +85,8 @@ impl FhirServer {
             Some(key) => Trail::new(database, clock.clone(), key.clone()),
             None => Trail::off(),
         };
+        // Read now, so that no request waits for it, and a package that cannot be enforced stops the start.
+        Package::medconsult();
         let index_version = commit::index_version(INDEX_VERSION, &settings.base_url);
         Ok(FhirServer {
             store,

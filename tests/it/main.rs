@@ -16,6 +16,7 @@ mod http;
 mod jobs;
 mod load;
 mod operations;
+mod profiles;
 mod search;
 mod search_parameters;
 mod search_property;

@@ -11,8 +11,6 @@
 //! | who has no such right, or whose application acts for one patient only | 403 |
 //! | there is no such Patient | 404 |
 
-use std::sync::LazyLock;
-
 use futures::future::BoxFuture;
 use jiff_sqlx::ToSqlx;
 use serde_json::{Value, json};
@@ -26,6 +24,7 @@ use crate::fhir::http::Answer;
 use crate::fhir::resource::instant;
 use crate::fhir::server::FhirServer;
 use crate::fhir::trail::{Event, Kind};
+use crate::knowledge::profiles;
 
 /// `$break-glass`
 #[derive(Debug)]
@@ -34,33 +33,9 @@ pub struct BreakGlass;
 /// Characters of a reason, from and to.
 const REASON: std::ops::RangeInclusive<usize> = 5..=500;
 
-static DEFINITION: LazyLock<Value> = LazyLock::new(|| {
-    json!({
-        "resourceType": "OperationDefinition",
-        "id": "break-glass",
-        "url": "https://medconsult.example/fhir/OperationDefinition/break-glass",
-        "name": "BreakGlass",
-        "status": "active",
-        "kind": "operation",
-        "description": "Opens the record of a patient for a short while, in an emergency. It is recorded, and the patient can see it.",
-        "affectsState": true,
-        "code": "break-glass",
-        "resource": ["Patient"],
-        "system": false,
-        "type": false,
-        "instance": true,
-        "parameter": [
-            {"name": "reason", "use": "in", "min": 1, "max": "1", "type": "string",
-             "documentation": "Why, in words that the patient will read; 5 to 500 characters"},
-            {"name": "period", "use": "out", "min": 1, "max": "1", "type": "Period",
-             "documentation": "How long the record is open"}
-        ]
-    })
-});
-
 impl Operation for BreakGlass {
     fn definition(&self) -> &Value {
-        &DEFINITION
+        profiles::operation("break-glass")
     }
 
     fn call<'a>(

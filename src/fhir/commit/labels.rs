@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection, Row};
 
-use super::prepare::check_content;
+use super::prepare::{check_content, check_profiles};
 use super::resolve::Current;
 use super::transaction::{Pending, ask_guards, change_of, follow_up};
 use super::{ATTEMPTS, Stop, pause, write};
@@ -175,6 +175,7 @@ impl Change<'_> {
             return Ok(before);
         }
         check_content(server, &after)?;
+        check_profiles(&after)?;
         let text = resource::to_json(&after);
         let exact = (!resource::survives_jsonb(&after)).then_some(&text);
         sqlx::query(STORE)

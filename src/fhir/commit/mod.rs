@@ -8,7 +8,7 @@
 //! | check, give ids, rewrite links between the entries, validate | `prepare` | none |
 //! | take the locks of the criteria; find what they match | `resolve` | 0, or 4 |
 //! | lock the resources that are there, in order of rid | `resolve` | 0 or 1 |
-//! | guards; conditional references; validate what they changed | `transaction` | 0 or 1 |
+//! | guards; conditional references; validate what they changed; profiles | `transaction` | 0 or 1 |
 //! | index; give numbers to new systems and targets | `write` | 0 in the usual case |
 //! | store versions and index rows | `write` | 1 |
 //!
@@ -51,7 +51,7 @@ use serde_json::Value;
 pub use self::append::append;
 pub use self::labels::{LabelChange, LabelTarget, change_labels};
 use self::prepare::Prepared;
-pub(super) use self::prepare::check_content;
+pub(super) use self::prepare::{check_content, refuse};
 pub use self::statement::index_tables;
 pub(super) use self::write::{Anew, index_version, reindex};
 use super::caller::{Caller, Permissions};

@@ -10,6 +10,7 @@ use crate::fhir::error::{FhirError, Issue, IssueType, excerpt};
 use crate::fhir::patch::Patch;
 use crate::fhir::references::{self, LinkKind};
 use crate::fhir::server::FhirServer;
+use crate::knowledge::profiles::Package;
 use crate::knowledge::validation::{Finding, FindingCode};
 
 /// The ops of a commit, checked, in the order in which they take effect: deletes, creates, then updates and patches.
@@ -108,6 +109,10 @@ impl Prepared {
             Action::Update(_) | Action::Patch(_) => 2,
         });
         prepared.rewrite_known_links(server);
+        if prepared.plain {
+            // Other commits may have links that are known, or guards that amend, only within the transaction.
+            prepared.check_profiles()?;
+        }
         Ok(prepared)
     }
 
@@ -190,6 +195,15 @@ impl Prepared {
             base,
             may_hold_conditional,
         });
+        Ok(())
+    }
+
+    fn check_profiles(&self) -> Result<(), CommitError> {
+        for step in &self.steps {
+            if let Action::Create(resource) = &step.action {
+                check_profiles(resource).at_op(step.op)?;
+            }
+        }
         Ok(())
     }
 
@@ -353,7 +367,20 @@ fn check_identity(target: &Target, resource: &Value) -> Result<Option<String>, F
 /// # Errors
 /// 422 with one issue per finding.
 pub fn check_content(server: &FhirServer, resource: &Value) -> Result<(), FhirError> {
-    let findings = server.validator.validate(resource);
+    refuse(server.validator.validate(resource))
+}
+
+/// Holds a valid resource, as it is going to be stored, against those of MedConsult's profiles that it claims.
+///
+/// # Errors
+/// 422 with one issue per finding.
+pub fn check_profiles(resource: &Value) -> Result<(), FhirError> {
+    refuse(Package::medconsult().check(resource))
+}
+
+/// # Errors
+/// 422 with one issue per finding, if there are any.
+pub fn refuse(findings: Vec<Finding>) -> Result<(), FhirError> {
     if findings.is_empty() {
         return Ok(());
     }
@@ -370,6 +397,7 @@ fn issue(finding: Finding) -> Issue {
         FindingCode::Required => IssueType::Required,
         FindingCode::Value => IssueType::Value,
         FindingCode::CodeInvalid => IssueType::CodeInvalid,
+        FindingCode::Invariant => IssueType::Invariant,
     };
     Issue::error(code, finding.message).at(finding.expression)
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
-use super::prepare::{Action, Prepared, Step, check_content, overlap};
+use super::prepare::{Action, Prepared, Step, check_content, check_profiles, overlap};
 use super::provenance::{self, Written};
 use super::resolve::{Current, Found, instant_after, instant_of, matches_all};
 use super::{AtOp, CommitError, Effect, Outcome, Stop, records, write};
@@ -558,7 +558,7 @@ async fn resolve_references(
     Ok(())
 }
 
-/// Lets the guards refuse or amend, and validates what nobody has validated yet.
+/// Lets the guards refuse or amend, validates what nobody has validated yet, and holds the result against its profiles.
 pub async fn ask_guards(
     server: &FhirServer,
     caller: &Caller,
@@ -581,8 +581,11 @@ pub async fn ask_guards(
             guard.before(transaction, caller, draft).await.at_op(p.op)?;
             p.is_unchecked = true;
         }
-        if let (true, Some(after)) = (p.is_unchecked, &p.after) {
-            check_content(server, after).at_op(p.op)?;
+        if let Some(after) = &p.after {
+            if p.is_unchecked {
+                check_content(server, after).at_op(p.op)?;
+            }
+            check_profiles(after).at_op(p.op)?;
         }
     }
     Ok(())

@@ -6,7 +6,6 @@
 //! | a type, parameter or run that is not there; an unknown input | 400 |
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -21,6 +20,7 @@ use crate::fhir::resource::instant;
 use crate::fhir::search::reindex::runs::Run;
 use crate::fhir::search::reindex::{Reason, order};
 use crate::fhir::server::FhirServer;
+use crate::knowledge::profiles;
 
 /// Orders the index rows of all resources, or of some types, to be made anew; all of them or those of named parameters.
 /// Searches go on meanwhile as before.
@@ -32,73 +32,9 @@ pub struct Reindex;
 #[derive(Debug)]
 pub struct ReindexStatus;
 
-static REINDEX: LazyLock<Value> = LazyLock::new(|| {
-    json!({
-        "resourceType": "OperationDefinition",
-        "id": "reindex",
-        "url": "https://medconsult.example/fhir/OperationDefinition/reindex",
-        "name": "Reindex",
-        "status": "active",
-        "kind": "operation",
-        "affectsState": true,
-        "code": "reindex",
-        "resource": ["Resource"],
-        "system": true,
-        "type": true,
-        "instance": false,
-        "parameter": [
-            {"name": "type", "use": "in", "min": 0, "max": "*", "type": "code",
-             "documentation": "Types to index, where the operation is called on the whole server; none: all"},
-            {"name": "parameter", "use": "in", "min": 0, "max": "*", "type": "string",
-             "documentation": "Codes or canonical URLs of search parameters to index by; none: all"},
-            {"name": "run", "use": "out", "min": 1, "max": "1", "part": RUN.clone()}
-        ]
-    })
-});
-
-static STATUS: LazyLock<Value> = LazyLock::new(|| {
-    json!({
-        "resourceType": "OperationDefinition",
-        "id": "reindex-status",
-        "url": "https://medconsult.example/fhir/OperationDefinition/reindex-status",
-        "name": "ReindexStatus",
-        "status": "active",
-        "kind": "operation",
-        "affectsState": false,
-        "code": "reindex-status",
-        "system": true,
-        "type": false,
-        "instance": false,
-        "parameter": [
-            {"name": "run", "use": "in", "min": 0, "max": "1", "type": "string",
-             "documentation": "The id of one run; none: those that have not ended and the last twenty"},
-            {"name": "run", "use": "out", "min": 0, "max": "*", "part": RUN.clone()}
-        ]
-    })
-});
-
-/// The parts of a run.
-static RUN: LazyLock<Value> = LazyLock::new(|| {
-    let part = |name: &str, min: u8, max: &str, ty: &str| json!({"name": name, "use": "out", "min": min, "max": max, "type": ty});
-    json!([
-        part("id", 1, "1", "string"),
-        part("reason", 1, "1", "code"),
-        part("state", 1, "1", "code"),
-        part("percent", 1, "1", "integer"),
-        part("done", 1, "1", "decimal"),
-        part("total", 0, "1", "decimal"),
-        part("type", 0, "*", "code"),
-        part("parameter", 0, "*", "string"),
-        part("ordered", 1, "1", "instant"),
-        part("started", 0, "1", "instant"),
-        part("ended", 0, "1", "instant"),
-        part("failure", 0, "1", "string"),
-    ])
-});
-
 impl Operation for Reindex {
     fn definition(&self) -> &Value {
-        &REINDEX
+        profiles::operation("reindex")
     }
 
     fn call<'a>(
@@ -116,7 +52,7 @@ impl Operation for Reindex {
 
 impl Operation for ReindexStatus {
     fn definition(&self) -> &Value {
-        &STATUS
+        profiles::operation("reindex-status")
     }
 
     fn call<'a>(

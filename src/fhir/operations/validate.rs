@@ -1,7 +1,7 @@
 //! `$validate`: would this be accepted? (<https://hl7.org/fhir/R4/resource-operation-validate.html>)
 //!
-//! Checks what every write is checked for: the structure that R4 gives the type. Asked with a profile, it says so instead
-//! of passing over it.
+//! Checks what every write is checked for: the structure that R4 gives the type, and the profiles of MedConsult that the
+//! resource claims, or that the caller names. Asked for another profile, it says so instead of passing over it.
 
 use std::sync::LazyLock;
 
@@ -9,11 +9,12 @@ use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::fhir::caller::Caller;
-use crate::fhir::commit::check_content;
+use crate::fhir::commit::{check_content, refuse};
 use crate::fhir::error::{FhirError, Issue, operation_outcome};
 use crate::fhir::hooks::{Operation, OperationInput};
 use crate::fhir::http::Answer;
 use crate::fhir::server::FhirServer;
+use crate::knowledge::profiles::Package;
 
 /// The operation `$validate` on a type or an instance.
 #[derive(Debug)]
@@ -73,12 +74,6 @@ enum Refusal {
 async fn validate(server: &FhirServer, caller: &Caller, input: &OperationInput) -> Result<Vec<Issue>, Refusal> {
     let expected = input.resource_type.unwrap_or_default();
     let parameters = &input.parameters;
-    if parameters.text("profile").is_some() {
-        let error = FhirError::not_supported("This server validates against R4 itself; it knows no profiles.");
-        return Err(Refusal::Request(
-            error.at("Parameters.parameter.where(name = 'profile')"),
-        ));
-    }
     let stored: Value;
     let resource = match (parameters.value("resource"), &input.id) {
         (Some(resource), _) => resource,
@@ -111,5 +106,17 @@ async fn validate(server: &FhirServer, caller: &Caller, input: &OperationInput) 
         return Err(Refusal::Resource(error.at("resourceType")));
     }
     check_content(server, resource).map_err(Refusal::Resource)?;
+    let findings = match parameters.text("profile") {
+        None => Package::medconsult().check(resource),
+        Some(profile) => Package::medconsult()
+            .check_against(resource, profile)
+            .ok_or_else(|| Refusal::Request(unknown_profile()))?,
+    };
+    refuse(findings).map_err(Refusal::Resource)?;
     Ok(Vec::new())
+}
+
+fn unknown_profile() -> FhirError {
+    let text = "This server validates against R4 itself and the profiles that its CapabilityStatement names.";
+    FhirError::not_supported(text).at("Parameters.parameter.where(name = 'profile')")
 }

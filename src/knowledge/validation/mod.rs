@@ -2,7 +2,8 @@
 //!
 //! The rules are the JSON Schemas of `fhir-schemas/`; a value that meets them costs microseconds. Only when one does
 //! not, [`report`] looks for what is wrong and says it with a FHIRPath expression and a sentence. Invariants
-//! (<https://hl7.org/fhir/R4/conformance-rules.html#constraints>) and profiles are not checked here.
+//! (<https://hl7.org/fhir/R4/conformance-rules.html#constraints>) are not checked here, and profiles are by
+//! [`profiles`](super::profiles).
 
 mod compiled;
 mod nulls;
@@ -42,6 +43,8 @@ pub enum FindingCode {
     Value,
     /// A code outside the value set that the element is bound to (`code-invalid`).
     CodeInvalid,
+    /// A constraint of a profile that does not hold (`invariant`).
+    Invariant,
 }
 
 /// One step of the way from a resource to a value within it.

@@ -9,6 +9,8 @@ EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
 SMTP := tests/smtp/node_modules/smtp-server/package.json
 # SMART clients that others wrote, of npm and of PyPI.
 CLIENTS := tests/clients/node_modules/playwright-core/package.json tests/clients/venv/pyvenv.cfg
+# Their OpenID provider.
+PROVIDER := tests/provider/node_modules/oidc-provider/package.json
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +18,7 @@ help: ## show this list
 run: setup ## start the server on http://127.0.0.1:8080/fhir, with a private database
 	cargo run --quiet -- serve
 
-test: lint $(CLIENTS) ## check everything: formatting, lints, dependencies, all tests
+test: lint $(CLIENTS) $(PROVIDER) ## check everything: formatting, lints, dependencies, all tests
 	./scripts/test
 
 lint: setup $(EXAMPLES) $(SMTP) ## formatting, clippy without warnings, the arrows between rooms, the dependencies
@@ -59,6 +61,10 @@ $(SMTP): tests/smtp/package-lock.json
 
 tests/clients/node_modules/playwright-core/package.json: tests/clients/package-lock.json
 	npm ci --prefix tests/clients --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(PROVIDER): tests/provider/package-lock.json
+	npm ci --prefix tests/provider --no-audit --no-fund --loglevel=error
 	@touch $@
 
 tests/clients/venv/pyvenv.cfg: tests/clients/requirements.txt | setup-tests

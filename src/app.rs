@@ -17,13 +17,17 @@ use crate::audit::anchor::AnchorFile;
 use crate::audit::guard::AppendOnly;
 use crate::audit::keeper::Keeper;
 use crate::auth::clients::keys::KeySets;
+use crate::auth::accounts::Role;
+use crate::auth::factors::passkeys::RelyingParty;
+use crate::auth::factors::policy::{Demand, FactorPolicy};
 use crate::auth::mail::Mailer;
 use crate::auth::passwords::Passwords;
+use crate::auth::provider::{Provider, ProviderSettings};
 use crate::auth::{AuthServer, background};
 use crate::base::crypto::Vault;
 use crate::base::outbound::Outbound;
 use crate::base::{Clock, Database, IdGenerator, listen, migrations};
-use crate::config::{Auth, Config};
+use crate::config::{Auth, Config, FactorDemand};
 use crate::fhir::access::BreakGlass;
 use crate::fhir::access::policy::Policies;
 use crate::fhir::access::relations;
@@ -93,6 +97,9 @@ impl App {
                 issuer: config.root_url(),
                 endpoints,
                 sign_up: config.identity.sign_up,
+                factors: factor_policy(&config)?,
+                relying_party: RelyingParty::new(&config.root_url()),
+                providers: providers(&config)?,
                 trusted_proxies: config.http.trusted_proxies.clone(),
             })),
             None => None,
@@ -219,6 +226,63 @@ pub fn vault(config: &Config) -> Result<Vault> {
         read => read.with_context(|| format!("cannot read the master key {}", file.display()))?,
     };
     Vault::new(&text).with_context(|| format!("in {}", file.display()))
+}
+
+/// Which factors the settings ask for.
+fn factor_policy(config: &Config) -> Result<FactorPolicy> {
+    let factors = &config.identity.factors;
+    let demand = |setting: FactorDemand| match setting {
+        FactorDemand::Optional => Demand::Optional,
+        FactorDemand::Required => Demand::Required,
+        FactorDemand::Passkey => Demand::Passkey,
+    };
+    let by_mail: Result<Vec<Role>, String> = factors.by_mail.iter().map(|role| role.parse()).collect();
+    let by_mail = by_mail
+        .map_err(anyhow::Error::msg)
+        .context("identity.factors.by_mail")?;
+    let policy = FactorPolicy {
+        patient: demand(factors.patient),
+        practitioner: demand(factors.practitioner),
+        admin: demand(factors.admin),
+        by_mail: [Role::Patient, Role::Practitioner, Role::Admin].map(|role| by_mail.contains(&role)),
+    };
+    let asks_for_passkeys = [policy.patient, policy.practitioner, policy.admin].contains(&Demand::Passkey);
+    ensure!(
+        !asks_for_passkeys || RelyingParty::new(&config.root_url()).is_some(),
+        "identity.factors asks for passkeys, which browsers only have where public_url is https:// and a name"
+    );
+    Ok(policy)
+}
+
+/// The OpenID providers of the settings.
+fn providers(config: &Config) -> Result<Vec<Provider>> {
+    let providers = config.identity.providers.iter().map(|(name, provider)| {
+        let file = &provider.client_secret_file;
+        let client_secret = match file.as_os_str().is_empty() {
+            true => provider.client_secret.reveal().to_owned(),
+            false => {
+                let text = fs::read_to_string(file);
+                let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+                text.trim().to_owned()
+            }
+        };
+        let label = if provider.label.is_empty() {
+            name
+        } else {
+            &provider.label
+        };
+        let settings = ProviderSettings {
+            name: name.clone(),
+            label: label.clone(),
+            issuer: provider.issuer.clone(),
+            client_id: provider.client_id.clone(),
+            client_secret,
+            scopes: provider.scopes.clone(),
+            connect_by_email: provider.connect_by_email,
+        };
+        Provider::new(settings).with_context(|| format!("in identity.providers.{name}"))
+    });
+    providers.collect()
 }
 
 fn oauth_endpoints(root: &str) -> OAuthEndpoints {

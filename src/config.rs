@@ -5,6 +5,7 @@
 //! suggests the nearest one, since a misspelt safety setting that is silently ignored is worse than a server that does
 //! not start.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -91,6 +92,49 @@ pub struct IdentityConfig {
     pub sign_up: bool,
     /// A file with the policies of all roles; empty for the built-in ones (`src/fhir/access/policies.json`).
     pub policies: PathBuf,
+    pub factors: FactorsConfig,
+    /// Other OpenID providers that people may sign in at, each by a name of small letters, digits and `-`.
+    pub providers: BTreeMap<String, ProviderConfig>,
+}
+
+/// An OpenID provider, as in `[identity.providers.clinic]`. In the environment, its settings are
+/// `MEDCONSULT_IDENTITY_PROVIDERS_CLINIC_ISSUER` and so on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// What people read on the button; empty for the name.
+    pub label: String,
+    /// As its metadata spell it.
+    pub issuer: String,
+    pub client_id: String,
+    pub client_secret: Secret,
+    /// A file with the secret instead.
+    pub client_secret_file: PathBuf,
+    pub scopes: Vec<String>,
+    /// Whether an address that the provider has verified opens the account of that address. Only for a provider that the
+    /// practice runs, or trusts like its own mail.
+    pub connect_by_email: bool,
+}
+
+/// What people must show beside a password.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FactorsConfig {
+    /// `optional`, `required` (a second factor of any kind) or `passkey`; also of the two below.
+    pub patient: FactorDemand,
+    pub practitioner: FactorDemand,
+    pub admin: FactorDemand,
+    /// Roles that may have their codes by mail.
+    pub by_mail: Vec<String>,
+}
+
+/// What a role must show beside a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FactorDemand {
+    Optional,
+    Required,
+    Passkey,
 }
 
 /// How mails leave the server.
@@ -214,6 +258,33 @@ impl Default for IdentityConfig {
             private_hosts: Vec::new(),
             sign_up: true,
             policies: PathBuf::new(),
+            factors: FactorsConfig::default(),
+            providers: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for ProviderConfig {
+    fn default() -> Self {
+        Self {
+            label: String::new(),
+            issuer: String::new(),
+            client_id: String::new(),
+            client_secret: Secret::default(),
+            client_secret_file: PathBuf::new(),
+            scopes: ["openid", "email", "profile"].map(str::to_owned).to_vec(),
+            connect_by_email: false,
+        }
+    }
+}
+
+impl Default for FactorsConfig {
+    fn default() -> Self {
+        Self {
+            patient: FactorDemand::Optional,
+            practitioner: FactorDemand::Required,
+            admin: FactorDemand::Required,
+            by_mail: vec!["patient".to_owned()],
         }
     }
 }
@@ -401,10 +472,9 @@ impl Config {
 
     fn from_parts(text: &str, path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Self> {
         let mut table: Table = toml::from_str(text).with_context(|| format!("{} is not valid TOML", path.display()))?;
-        let known = known_settings();
-        refuse_unknown(&table, "", &known).with_context(|| format!("in {}", path.display()))?;
-
         let mut environment: Vec<_> = environment.collect();
+        let known = known_settings(&provider_names(&table, &environment));
+        refuse_unknown(&table, "", &known).with_context(|| format!("in {}", path.display()))?;
         // So that MEDCONSULT_DATABASE_URL, which is more explicit, wins over DATABASE_URL, which other programs read too.
         environment.sort();
         for (name, value) in environment {
@@ -498,8 +568,40 @@ impl Config {
     }
 }
 
+/// The providers that the file or the environment names: the only settings whose names an operator chooses.
+fn provider_names(table: &Table, environment: &[(String, String)]) -> BTreeSet<String> {
+    let in_file = table.get("identity").and_then(|identity| identity.get("providers"));
+    let in_file = in_file
+        .and_then(Value::as_table)
+        .into_iter()
+        .flat_map(Table::keys)
+        .cloned();
+    let suffixes: Vec<String> = settings_of(&ProviderConfig::default(), "")
+        .into_iter()
+        .map(|(key, _)| format!("_{}", key.to_uppercase()))
+        .collect();
+    let in_environment = environment.iter().filter_map(|(variable, _)| {
+        let rest = variable.strip_prefix("MEDCONSULT_IDENTITY_PROVIDERS_")?;
+        let name = suffixes.iter().find_map(|suffix| rest.strip_suffix(suffix.as_str()))?;
+        Some(name.to_lowercase())
+    });
+    in_file.chain(in_environment).filter(|name| !name.is_empty()).collect()
+}
+
 /// Every setting as `section.key`, with its default.
-fn known_settings() -> Vec<(String, Value)> {
+fn known_settings(providers: &BTreeSet<String>) -> Vec<(String, Value)> {
+    let mut known = settings_of(&Config::default(), "");
+    for name in providers {
+        known.extend(settings_of(
+            &ProviderConfig::default(),
+            &format!("identity.providers.{name}."),
+        ));
+    }
+    known
+}
+
+/// The settings in a section, each with its default.
+fn settings_of(section: &impl Serialize, prefix: &str) -> Vec<(String, Value)> {
     fn collect(table: &Table, prefix: &str, into: &mut Vec<(String, Value)>) {
         for (key, value) in table {
             match value {
@@ -508,11 +610,11 @@ fn known_settings() -> Vec<(String, Value)> {
             }
         }
     }
-    let mut known = Vec::new();
-    if let Ok(Value::Table(table)) = Value::try_from(Config::default()) {
-        collect(&table, "", &mut known);
+    let mut settings = Vec::new();
+    if let Ok(Value::Table(table)) = Value::try_from(section) {
+        collect(&table, prefix, &mut settings);
     }
-    known
+    settings
 }
 
 fn refuse_unknown(table: &Table, prefix: &str, known: &[(String, Value)]) -> Result<()> {
@@ -523,6 +625,7 @@ fn refuse_unknown(table: &Table, prefix: &str, known: &[(String, Value)]) -> Res
             Value::Table(inner) if known.iter().any(|(known, _)| known.starts_with(&section)) => {
                 refuse_unknown(inner, &section, known)?;
             }
+            Value::Table(inner) if inner.is_empty() => {}
             _ if known.iter().any(|(known, _)| *known == setting) => {}
             _ => bail!(unknown(
                 "setting",
@@ -646,6 +749,32 @@ mod tests {
         let config = load("", &[("MEDCONSULT_SEARCH_FULL_TEXT", "false")]).unwrap();
         assert!(!config.search.full_text);
         assert!(load("", &[("MEDCONSULT_SEARCH_FULL_TEXT", "no")]).is_err());
+    }
+
+    #[test]
+    fn providers_are_named_by_the_operator() {
+        let file = "[identity.providers.clinic]\nissuer = 'https://id.clinic.example'\nclient_id = 'medconsult'\n";
+        let environment = [
+            ("MEDCONSULT_IDENTITY_PROVIDERS_CLINIC_CLIENT_SECRET", "hunter2"),
+            ("MEDCONSULT_IDENTITY_PROVIDERS_OTHER_CONNECT_BY_EMAIL", "true"),
+        ];
+        let config = load(file, &environment).unwrap();
+        let (clinic, other) = (
+            &config.identity.providers["clinic"],
+            &config.identity.providers["other"],
+        );
+        assert_eq!(
+            (clinic.client_id.as_str(), clinic.client_secret.reveal()),
+            ("medconsult", "hunter2")
+        );
+        assert!(other.connect_by_email && !clinic.connect_by_email && clinic.scopes.len() == 3);
+        assert!(!config.to_toml().contains("hunter2"));
+        assert_eq!(load(&config.to_toml(), &[]).unwrap().identity.providers.len(), 2);
+        let error = load("[identity.providers.clinic]\nisuer = ''", &[]).unwrap_err();
+        assert!(
+            error.contains("did you mean identity.providers.clinic.issuer?"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -18,7 +18,9 @@ use crate::app::App;
 use crate::auth::AuthServer;
 use crate::auth::bearer;
 use crate::auth::oauth::{authorize, discovery, introspect, launch, revoke, token, userinfo};
-use crate::auth::pages::{self, account, apps, confirm, invite, second_factor, sign_in, sign_up};
+use crate::auth::pages::{
+    self, account, apps, confirm, details, invite, passkeys, prove, provider, second_factor, security, sign_in, sign_up,
+};
 use crate::base::listen::Peer;
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, excerpt};
@@ -136,12 +138,13 @@ pub fn router(app: Arc<App>) -> Router {
 fn pages(auth: Arc<AuthServer>) -> Router {
     Router::new()
         .route("/auth/style.css", get(pages::style))
+        .route("/auth/passkeys.js", get(pages::script))
         .route("/auth/sign-up", get(sign_up::show).post(sign_up::submit))
         .route("/auth/forgot", get(sign_up::show_forgot).post(sign_up::submit_forgot))
         .route("/auth/check-mail", get(sign_up::check_mail))
         .route("/auth/confirm", get(confirm::show).post(confirm::submit))
         .route("/auth/sign-in", get(sign_in::show).post(sign_in::submit))
-        .route("/auth/prove", get(sign_in::show_prove).post(sign_in::submit_prove))
+        .route("/auth/prove", get(prove::show).post(prove::submit))
         .route("/auth/sign-out", post(sign_in::sign_out))
         .route(
             "/auth/second-factor",
@@ -153,9 +156,27 @@ fn pages(auth: Arc<AuthServer>) -> Router {
         )
         .route("/auth/second-factor/backup-codes", post(second_factor::new_codes))
         .route("/auth/second-factor/remove", post(second_factor::remove))
+        .route("/auth/second-factor/mail", post(second_factor::send_mail))
+        .route("/auth/second-factor/mail-codes", post(second_factor::choose_mail))
+        .route("/auth/passkeys", get(passkeys::show).post(passkeys::submit))
+        .route("/auth/passkeys/sign-in", post(passkeys::sign_in))
+        .route("/auth/passkeys/prove", post(passkeys::prove))
+        .route("/auth/passkeys/rename", post(passkeys::rename))
+        .route("/auth/passkeys/remove", post(passkeys::remove))
         .route("/auth/account", get(account::show))
-        .route("/auth/account/password", post(account::password))
-        .route("/auth/account/email", post(account::email))
+        .route("/auth/account/details", get(details::show).post(details::submit))
+        .route(
+            "/auth/account/picture",
+            get(details::picture).post(details::submit_picture),
+        )
+        .route("/auth/account/picture/remove", post(details::remove_picture))
+        .route("/auth/account/security", get(security::show))
+        .route("/auth/account/disconnect", post(provider::disconnect))
+        .route("/auth/provider/{name}", get(provider::start))
+        .route("/auth/provider/{name}/connect", post(provider::connect))
+        .route("/auth/provider/{name}/callback", get(provider::callback))
+        .route("/auth/account/password", post(security::password))
+        .route("/auth/account/email", post(security::email))
         .route("/auth/account/end-session", post(account::end_session))
         .route("/auth/account/end-sessions", post(account::end_sessions))
         .route("/auth/account/end-application", post(account::end_application))

@@ -1,24 +1,15 @@
 //! Accounts: who signs in, and which resources stand for them.
 
+use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
-use sqlx::{PgExecutor, Row};
+use sqlx::{PgConnection, PgExecutor, Row};
 
 use super::AuthServer;
 pub use crate::fhir::access::Role;
 use crate::fhir::caller::Caller;
 use crate::fhir::commit::{CommitError, Op, Target, Write, commit};
-
-impl Role {
-    /// Whether it may sign in by password alone.
-    pub fn needs_second_factor(self) -> bool {
-        match self {
-            Role::Patient => false,
-            Role::Practitioner | Role::Admin => true,
-        }
-    }
-}
 
 /// An account, without its password.
 #[derive(Clone, Debug)]
@@ -28,12 +19,48 @@ pub struct Account {
     pub role: Role,
     pub given: String,
     pub family: String,
+    /// The id of a Person, which links to the profile.
+    pub person: String,
     /// `Patient/…` or `Practitioner/…`
     pub profile: String,
-    /// The id of their Person.
-    pub person: String,
     /// Whether an authenticator app is set up.
     pub has_totp: bool,
+    /// How many passkeys there are.
+    pub passkeys: i64,
+    /// Whether the person chose to have codes by mail. Their role must allow it, too
+    /// ([`FactorPolicy::mails_codes_to`](super::factors::policy::FactorPolicy::mails_codes_to)).
+    pub mail_codes: bool,
+}
+
+/// Who closed an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// The person: they may change their mind for a while ([`REOPENING`]).
+    Owner,
+    /// The practice: only it opens the account again.
+    Operator,
+}
+
+impl ClosedBy {
+    fn name(self) -> &'static str {
+        match self {
+            ClosedBy::Owner => "owner",
+            ClosedBy::Operator => "operator",
+        }
+    }
+}
+
+/// For how long after closing their account people may open it again by mail. An operator always can.
+pub const REOPENING: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// What there is at an address.
+#[derive(Debug)]
+pub enum Found {
+    Open(Account),
+    /// Closed by its owner a short while ago: it can be opened again.
+    Reopenable(Account),
+    /// Closed for good, as far as its owner is concerned.
+    Closed(Account),
 }
 
 /// What an account is made from, once the address is proved.
@@ -70,8 +97,9 @@ impl From<CommitError> for NotCreated {
 }
 
 /// The columns that [`Account::of_row`] reads, of an `account` called `a`.
-pub const COLUMNS: &str =
-    "a.id, a.email, a.role, a.given, a.family, a.profile, a.person, a.totp_secret IS NOT NULL AS has_totp";
+pub const COLUMNS: &str = "a.id, a.email, a.role, a.given, a.family, a.person, a.profile, \
+     a.totp_secret IS NOT NULL AS has_totp, a.mail_codes, \
+     (SELECT count(*) FROM passkey k WHERE k.account = a.id) AS passkeys";
 
 impl Account {
     /// # Errors
@@ -86,9 +114,11 @@ impl Account {
                 .map_err(|error: String| sqlx::Error::Decode(error.into()))?,
             given: row.try_get("given")?,
             family: row.try_get("family")?,
-            profile: row.try_get("profile")?,
             person: row.try_get("person")?,
+            profile: row.try_get("profile")?,
             has_totp: row.try_get("has_totp")?,
+            passkeys: row.try_get("passkeys")?,
+            mail_codes: row.try_get("mail_codes")?,
         })
     }
 
@@ -107,6 +137,48 @@ impl Account {
             .await?;
         row.map(|row| Ok((Account::of_row(&row)?, row.try_get("password")?)))
             .transpose()
+    }
+
+    /// The open account of this id.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn by_id(database: impl PgExecutor<'_>, id: &str) -> Result<Option<Account>, sqlx::Error> {
+        let sql = format!("SELECT {COLUMNS} FROM account a WHERE a.id = $1 AND a.active");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(id)
+            .fetch_optional(database)
+            .await?;
+        row.map(|row| Account::of_row(&row)).transpose()
+    }
+
+    /// What there is at this address, closed accounts too.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn look_up(
+        database: impl PgExecutor<'_>,
+        now: Timestamp,
+        email: &str,
+    ) -> Result<Option<Found>, sqlx::Error> {
+        let sql = format!(
+            "SELECT {COLUMNS}, a.active, coalesce(a.closed_by = 'owner' AND a.closed_at > $2, false) AS reopenable
+             FROM account a WHERE a.email = $1"
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(email)
+            .bind(now.saturating_sub(REOPENING).unwrap_or(now).to_sqlx())
+            .fetch_optional(database)
+            .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let account = Account::of_row(&row)?;
+        Ok(Some(match (row.try_get("active")?, row.try_get("reopenable")?) {
+            (true, _) => Found::Open(account),
+            (false, true) => Found::Reopenable(account),
+            (false, false) => Found::Closed(account),
+        }))
     }
 
     /// Makes an account and, in one commit, the resources that stand for the person.
@@ -144,9 +216,11 @@ impl Account {
             role: new.role,
             given: new.given,
             family: new.family,
-            profile: person.profile,
             person: person.id,
+            profile: person.profile,
             has_totp: false,
+            passkeys: 0,
+            mail_codes: false,
         };
         let added = sqlx::query(
             "INSERT INTO account (id, email, role, password, given, family, person, profile, created_at)
@@ -173,36 +247,72 @@ impl Account {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn set_password(database: impl PgExecutor<'_>, id: &str, hash: &str) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "WITH sessions AS (DELETE FROM session WHERE account = $1),
-                  links AS (DELETE FROM mailed_link WHERE account = $1 AND purpose = 'reset'),
-                  devices AS (DELETE FROM remembered_device WHERE account = $1),
-                  grants AS (DELETE FROM oauth_grant WHERE account = $1)
-             UPDATE account SET password = $2 WHERE id = $1",
-        )
-        .bind(id)
-        .bind(hash)
-        .execute(database)
-        .await?;
+    pub async fn set_password(transaction: &mut PgConnection, id: &str, hash: &str) -> Result<(), sqlx::Error> {
+        Account::end_everything(transaction, id).await?;
+        sqlx::query("UPDATE account SET password = $2 WHERE id = $1")
+            .bind(id)
+            .bind(hash)
+            .execute(transaction)
+            .await?;
         Ok(())
     }
 
-    /// Closes the account: nobody signs in, and every session and every application's access ends. The resources stay as they are: a record outlives an
-    /// account.
+    /// Closes the account: nobody signs in, and every session and every application's access ends. The resources, and how the
+    /// person proves who they are, stay: a record outlives an account.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn deactivate(database: impl PgExecutor<'_>, id: &str) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "WITH sessions AS (DELETE FROM session WHERE account = $1),
-                  links AS (DELETE FROM mailed_link WHERE account = $1),
-                  devices AS (DELETE FROM remembered_device WHERE account = $1),
-                  grants AS (DELETE FROM oauth_grant WHERE account = $1)
-             UPDATE account SET active = false WHERE id = $1",
+    pub async fn close(
+        transaction: &mut PgConnection,
+        now: Timestamp,
+        id: &str,
+        by: ClosedBy,
+    ) -> Result<(), sqlx::Error> {
+        Account::end_everything(transaction, id).await?;
+        sqlx::query("UPDATE account SET active = false, closed_at = $2, closed_by = $3 WHERE id = $1")
+            .bind(id)
+            .bind(now.to_sqlx())
+            .bind(by.name())
+            .execute(transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// Opens a closed account again. Whether it was closed.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn reopen(database: impl PgExecutor<'_>, id: &str) -> Result<bool, sqlx::Error> {
+        let opened = sqlx::query(
+            "UPDATE account SET active = true, closed_at = NULL, closed_by = NULL WHERE id = $1 AND NOT active",
         )
         .bind(id)
         .execute(database)
+        .await?;
+        Ok(opened.rows_affected() == 1)
+    }
+
+    /// Ends every session, remembered browser, application's access and mailed link of the account.
+    ///
+    /// The account is locked first, by a statement of its own: whoever signs in at this moment with the old password either
+    /// is done, and is seen by the statement that follows, or waits for the lock and finds the password changed
+    /// ([`Session::begin`](super::sessions::Session::begin)).
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn end_everything(transaction: &mut PgConnection, id: &str) -> Result<(), sqlx::Error> {
+        sqlx::query("SELECT FROM account WHERE id = $1 FOR UPDATE")
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "WITH sessions AS (DELETE FROM session WHERE account = $1),
+                  links AS (DELETE FROM mailed_link WHERE account = $1),
+                  devices AS (DELETE FROM remembered_device WHERE account = $1)
+             DELETE FROM oauth_grant WHERE account = $1",
+        )
+        .bind(id)
+        .execute(transaction)
         .await?;
         Ok(())
     }

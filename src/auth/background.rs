@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff_sqlx::ToSqlx;
 use serde_json::json;
 
-use super::accounts::Account;
+use super::accounts::{Account, Found};
 use super::links::{Link, Purpose};
 use super::mail::{self, Mail};
 use super::{AuthServer, keys, tokens};
@@ -66,10 +66,21 @@ async fn send_reset_link(auth: &AuthServer, job: &Job) -> Result<(), JobError> {
     let email = email.ok_or_else(|| JobError::Fail("the address does not open under the master key".to_owned()))?;
     let now = auth.clock.now();
     let mut transaction = auth.pool.begin().await?;
-    if let Some((account, _)) = Account::by_email(&mut *transaction, &email).await? {
-        let purpose = Purpose::Reset { account: account.id };
-        let secret = Link { email, purpose }.store(&mut *transaction, now).await?;
-        let mail = Mail::reset(&account.email, &auth.issuer, &secret);
+    let mail = match Account::look_up(&mut *transaction, now, &email).await? {
+        Some(Found::Open(account)) => {
+            let purpose = Purpose::Reset { account: account.id };
+            let secret = Link { email, purpose }.store(&mut *transaction, now).await?;
+            Some(Mail::reset(&account.email, &auth.issuer, &secret))
+        }
+        Some(Found::Reopenable(account)) => {
+            let purpose = Purpose::Reopen { account: account.id };
+            let secret = Link { email, purpose }.store(&mut *transaction, now).await?;
+            Some(Mail::reopen(&account.email, &auth.issuer, &secret))
+        }
+        Some(Found::Closed(account)) => Some(Mail::closed(&account.email)),
+        None => None,
+    };
+    if let Some(mail) = mail {
         mail.enqueue(&mut transaction, &auth.vault, now).await?;
     }
     transaction.commit().await?;
@@ -86,6 +97,9 @@ async fn sweep(auth: &AuthServer) -> Result<(), JobError> {
         "DELETE FROM mailed_link WHERE expires_at <= $1",
         "DELETE FROM launch WHERE expires_at <= $1",
         "DELETE FROM remembered_device WHERE expires_at <= $1",
+        "DELETE FROM used_challenge WHERE expires_at <= $1",
+        "DELETE FROM mailed_code WHERE expires_at <= $1",
+        "DELETE FROM provider_visit WHERE expires_at <= $1",
         "DELETE FROM attempt WHERE ends_at <= $1",
     ] {
         sqlx::query(statement)

@@ -21,6 +21,8 @@ pub enum Purpose {
     Invitation { role: Role },
     /// The account may have another password.
     Reset { account: String },
+    /// The account, which its owner closed, is open again, with another password.
+    Reopen { account: String },
     /// The account has this address from now on.
     ChangeEmail { account: String },
 }
@@ -38,6 +40,7 @@ impl Link {
             Purpose::SignUp { .. } => "sign-up",
             Purpose::Invitation { .. } => "invitation",
             Purpose::Reset { .. } => "reset",
+            Purpose::Reopen { .. } => "reopen",
             Purpose::ChangeEmail { .. } => "change-email",
         }
     }
@@ -46,7 +49,7 @@ impl Link {
         match self.purpose {
             Purpose::SignUp { .. } | Purpose::ChangeEmail { .. } => SignedDuration::from_hours(24),
             Purpose::Invitation { .. } => SignedDuration::from_hours(7 * 24),
-            Purpose::Reset { .. } => SignedDuration::from_hours(1),
+            Purpose::Reset { .. } | Purpose::Reopen { .. } => SignedDuration::from_hours(1),
         }
     }
 
@@ -63,7 +66,9 @@ impl Link {
                 password,
             } => (None, Some(Role::Patient), Some((given, family, password))),
             Purpose::Invitation { role } => (None, Some(*role), None),
-            Purpose::Reset { account } | Purpose::ChangeEmail { account } => (Some(account), None, None),
+            Purpose::Reset { account } | Purpose::Reopen { account } | Purpose::ChangeEmail { account } => {
+                (Some(account), None, None)
+            }
         };
         sqlx::query(
             "INSERT INTO mailed_link (hash, purpose, email, account, role, given, family, password, expires_at)
@@ -95,7 +100,9 @@ impl Link {
         let row = sqlx::query(
             "SELECT l.email, l.purpose, l.account, l.role, l.given, l.family, l.password
              FROM mailed_link l LEFT JOIN account a ON a.id = l.account
-             WHERE l.hash = $1 AND l.expires_at > $2 AND (l.account IS NULL OR a.active)",
+             WHERE l.hash = $1 AND l.expires_at > $2
+               AND (l.account IS NULL OR a.active AND l.purpose <> 'reopen'
+                    OR a.closed_by = 'owner' AND l.purpose = 'reopen')",
         )
         .bind(crypto::digest(secret))
         .bind(now.to_sqlx())
@@ -117,6 +124,9 @@ impl Link {
                     .map_err(|error: String| sqlx::Error::Decode(error.into()))?,
             },
             "reset" => Purpose::Reset {
+                account: text("account")?,
+            },
+            "reopen" => Purpose::Reopen {
                 account: text("account")?,
             },
             _ => Purpose::ChangeEmail {

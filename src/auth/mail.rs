@@ -175,6 +175,50 @@ impl Mail {
         )
     }
 
+    /// To whoever forgot the password of an account that they closed, or signs up again.
+    pub fn reopen(to: &str, root: &str, secret: &str) -> Mail {
+        Mail::with_link(
+            to,
+            "Open your account again",
+            "You closed your MedConsult account. To open it again, and choose another password, open this page within an hour:",
+            &format!("{root}/auth/confirm?link={secret}"),
+        )
+    }
+
+    /// To whoever tries to get into an account that the practice closed, or that was closed too long ago.
+    pub fn closed(to: &str) -> Mail {
+        Mail {
+            to: to.to_owned(),
+            subject: "Your account is closed".to_owned(),
+            text: "Somebody, probably you, tried to use your MedConsult account, which is closed. Your practice can open it \
+                   again.\n\nIf you did not expect this mail, you need not do anything.\n"
+                .to_owned(),
+        }
+    }
+
+    /// To whoever just closed their account.
+    pub fn goodbye(to: &str, root: &str) -> Mail {
+        Mail::with_link(
+            to,
+            "Your account was closed",
+            "Your MedConsult account was closed. Should you change your mind within a month, or should that not have been \
+             you, open it again here:",
+            &format!("{root}/auth/forgot"),
+        )
+    }
+
+    /// A code to sign in with.
+    pub fn code(to: &str, code: &str) -> Mail {
+        Mail {
+            to: to.to_owned(),
+            subject: "Your code".to_owned(),
+            text: format!(
+                "Somebody, probably you, signs in to MedConsult with your password. The code for the next ten minutes is\n\n\
+                 {code}\n\nNobody of us will ever ask you for it. If that is not you, choose another password at once.\n"
+            ),
+        }
+    }
+
     pub fn change_email(to: &str, root: &str, secret: &str) -> Mail {
         Mail::with_link(
             to,

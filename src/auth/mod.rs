@@ -5,8 +5,10 @@
 //! | file | concern |
 //! |---|---|
 //! | [`accounts`] | people, and the resources that stand for them |
+//! | [`details`] | what they say about themselves in those resources |
 //! | [`passwords`], [`factors`] | how they prove who they are |
 //! | [`sessions`] | browsers that are signed in |
+//! | [`provider`] | signing in at another OpenID provider |
 //! | [`links`], [`mail`] | links that are mailed to prove an address |
 //! | [`throttle`] | how often something may be tried |
 //! | [`pages`] | what people see of all this |
@@ -23,6 +25,7 @@ pub mod accounts;
 pub mod background;
 pub mod bearer;
 pub mod clients;
+pub mod details;
 pub mod factors;
 pub mod keys;
 pub mod launches;
@@ -31,6 +34,7 @@ pub mod mail;
 pub mod oauth;
 pub mod pages;
 pub mod passwords;
+pub mod provider;
 pub mod scopes;
 pub mod sessions;
 pub mod throttle;
@@ -42,8 +46,11 @@ use std::sync::Arc;
 use sqlx::PgPool;
 
 use self::clients::keys::KeySets;
+use self::factors::passkeys::RelyingParty;
+use self::factors::policy::FactorPolicy;
 use self::mail::Mailer;
 use self::passwords::Passwords;
+use self::provider::Provider;
 use crate::base::crypto::Vault;
 use crate::base::{Clock, IdGenerator};
 use crate::fhir::metadata::OAuthEndpoints;
@@ -64,6 +71,12 @@ pub struct AuthServer {
     pub endpoints: OAuthEndpoints,
     /// Whether people may open an account without being invited.
     pub sign_up: bool,
+    /// Which factors a role must show.
+    pub factors: FactorPolicy,
+    /// `None` where browsers have no passkeys.
+    pub relying_party: Option<RelyingParty>,
+    /// Other OpenID providers that people may sign in at.
+    pub providers: Vec<Provider>,
     /// Proxies in front of the server, which are believed when they say whom they speak for.
     pub trusted_proxies: Vec<IpAddr>,
 }

@@ -5,7 +5,9 @@ use jiff_sqlx::ToSqlx;
 use sqlx::{PgExecutor, PgPool, Row};
 
 use super::accounts::{self, Account};
+use super::factors::Shown;
 use crate::base::{IdGenerator, crypto};
+use crate::fhir::step_up::{Assurance, Proof, Wanted};
 
 /// A session ends this long after it began, whatever happens in it.
 const LONGEST: SignedDuration = SignedDuration::from_hours(12);
@@ -21,10 +23,27 @@ const FRESH: SignedDuration = SignedDuration::from_mins(10);
 pub struct Session {
     pub id: String,
     pub account: Account,
-    /// False while the second factor is still to be shown: then nothing is open but that.
+    /// False while a factor is still to be shown, or to be set up: then nothing is open but that.
     pub complete: bool,
-    /// When the person last proved who they are.
+    /// When the person last proved who they are,
     pub proved_at: Timestamp,
+    /// how surely,
+    pub assurance: Assurance,
+    /// and by what (<https://www.rfc-editor.org/rfc/rfc8176>).
+    pub methods: Vec<String>,
+}
+
+/// What a session begins with.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    pub account: &'a str,
+    /// The hash of the password that was shown, if one was: the session only begins while it is the account's.
+    pub password: Option<&'a str>,
+    pub shown: &'a Shown,
+    /// Whether nothing more is asked for.
+    pub complete: bool,
+    /// What the browser calls itself.
+    pub device: &'a str,
 }
 
 /// A line in the list of a person's sessions.
@@ -36,7 +55,11 @@ pub struct Listed {
 }
 
 impl Session {
-    /// Begins a session; gives the secret that its cookie holds.
+    /// Begins a session; gives the secret that its cookie holds. `None` if the account was closed, or its password changed,
+    /// since it was looked up.
+    ///
+    /// The row of the account is read under a lock, so that a change of the password at the same time comes before or
+    /// after, and never misses this session.
     ///
     /// # Errors
     /// Those of the database.
@@ -44,25 +67,28 @@ impl Session {
         pool: &PgPool,
         ids: &IdGenerator,
         now: Timestamp,
-        account: &str,
-        complete: bool,
-        device: &str,
-    ) -> Result<String, sqlx::Error> {
+        new: &NewSession<'_>,
+    ) -> Result<Option<String>, sqlx::Error> {
         let secret = crypto::random_token();
-        sqlx::query(
-            "INSERT INTO session (hash, id, account, complete, proved_at, created_at, last_seen_at, expires_at, device)
-             VALUES ($1, $2, $3, $4, $5, $5, $5, $6, $7)",
+        let begun = sqlx::query(
+            "INSERT INTO session (hash, id, account, complete, proved_at, created_at, last_seen_at, expires_at, device,
+                                  assurance, methods)
+             SELECT $1, $2, a.id, $4, $5, $5, $5, $6, $7, $8, $9 FROM account a
+             WHERE a.id = $3 AND a.active AND a.password = coalesce($10, a.password) FOR SHARE",
         )
         .bind(crypto::digest(&secret))
         .bind(ids.next().to_string())
-        .bind(account)
-        .bind(complete)
+        .bind(new.account)
+        .bind(new.complete)
         .bind(now.to_sqlx())
         .bind(now.saturating_add(LONGEST).unwrap_or(now).to_sqlx())
-        .bind(device)
+        .bind(new.device)
+        .bind(new.shown.assurance.number())
+        .bind(&new.shown.methods)
+        .bind(new.password)
         .execute(pool)
         .await?;
-        Ok(secret)
+        Ok((begun.rows_affected() == 1).then_some(secret))
     }
 
     /// The session of a cookie, if it goes on.
@@ -71,7 +97,7 @@ impl Session {
     /// Those of the database.
     pub async fn find(pool: &PgPool, now: Timestamp, secret: &str) -> Result<Option<Session>, sqlx::Error> {
         let sql = format!(
-            "SELECT s.id AS session, s.complete, s.proved_at, s.last_seen_at, {}
+            "SELECT s.id AS session, s.complete, s.proved_at, s.last_seen_at, s.assurance, s.methods, {}
              FROM session s JOIN account a ON a.id = s.account
              WHERE s.hash = $1 AND s.expires_at > $2 AND s.last_seen_at > $3 AND a.active",
             accounts::COLUMNS
@@ -95,6 +121,8 @@ impl Session {
             account: Account::of_row(&row)?,
             complete: row.try_get("complete")?,
             proved_at: instant("proved_at")?,
+            assurance: Assurance::of_number(row.try_get("assurance")?).unwrap_or(Assurance::OneFactor),
+            methods: row.try_get("methods")?,
         };
         if now.duration_since(instant("last_seen_at")?) > EXACTNESS {
             sqlx::query("UPDATE session SET last_seen_at = $2 WHERE id = $1")
@@ -106,22 +134,48 @@ impl Session {
         Ok(Some(session))
     }
 
-    /// Whether the person proved who they are a moment ago.
-    pub fn is_fresh(&self, now: Timestamp) -> bool {
-        now.duration_since(self.proved_at) <= FRESH
+    /// Whether the person proved who they are a moment ago, by as much as `assurance` says. A browser that is remembered
+    /// lets in without a second factor, and does not stand in for it here.
+    pub fn is_fresh(&self, now: Timestamp, assurance: Assurance) -> bool {
+        let wanted = Wanted {
+            assurance,
+            max_age: FRESH,
+        };
+        wanted.is_met_by(&self.proof(), now)
     }
 
-    /// Notes that the person has just proved who they are, by all that their account asks for.
+    pub fn proof(&self) -> Proof {
+        Proof {
+            at: self.proved_at,
+            assurance: self.assurance,
+        }
+    }
+
+    /// Notes that the person has just proved who they are. The session goes on under another secret, which is given: one that
+    /// somebody came by before is worth nothing now.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn proved(database: impl PgExecutor<'_>, now: Timestamp, id: &str) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE session SET complete = true, proved_at = $2 WHERE id = $1")
-            .bind(id)
-            .bind(now.to_sqlx())
-            .execute(database)
-            .await?;
-        Ok(())
+    pub async fn proved(
+        database: impl PgExecutor<'_>,
+        now: Timestamp,
+        id: &str,
+        shown: &Shown,
+        complete: bool,
+    ) -> Result<String, sqlx::Error> {
+        let secret = crypto::random_token();
+        sqlx::query(
+            "UPDATE session SET hash = $2, complete = $3, proved_at = $4, assurance = $5, methods = $6 WHERE id = $1",
+        )
+        .bind(id)
+        .bind(crypto::digest(&secret))
+        .bind(complete)
+        .bind(now.to_sqlx())
+        .bind(shown.assurance.number())
+        .bind(&shown.methods)
+        .execute(database)
+        .await?;
+        Ok(secret)
     }
 
     /// Ends one session of this account.

@@ -25,7 +25,12 @@ pub fn random_token() -> String {
 
 /// What is stored of a token. A plain hash is enough where the secret is random: there is nothing to guess.
 pub fn digest(secret: &str) -> [u8; 32] {
-    Sha256::digest(secret.as_bytes()).into()
+    digest_of(secret.as_bytes())
+}
+
+/// The same of what is no text.
+pub fn digest_of(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 /// Whether two secrets are the same, in a time that does not tell how much of them is.

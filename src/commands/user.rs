@@ -2,16 +2,16 @@
 
 use std::io::stdin;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
 use sqlx::PgPool;
 
 use super::OpenDatabase;
 use crate::app::{self, App};
-use crate::auth::AuthServer;
-use crate::auth::accounts::{Account, NewAccount, NotCreated, Role, fold_email, tidy_name};
+use crate::auth::accounts::{Account, ClosedBy, Found, NewAccount, NotCreated, Role, fold_email, tidy_name};
 use crate::auth::links::{Link, Purpose};
 use crate::auth::passwords::{Busy, check_strength};
+use crate::auth::{AuthServer, factors};
 use crate::base::{Clock, IdGenerator};
 use crate::config::{Auth, Config};
 
@@ -43,6 +43,13 @@ enum Command {
     List,
     /// Close an account, and end its sessions
     Deactivate { email: String },
+    /// Open a closed account again
+    Reopen { email: String },
+    /// Take passkeys, authenticator and backup codes away from somebody who lost them, and end their sessions. Make sure that it
+    /// is them who ask
+    RemoveFactors { email: String },
+    /// End the sessions of an account and its applications' access
+    SignOut { email: String },
 }
 
 /// Runs one of the commands, beside a running server or alone.
@@ -81,18 +88,56 @@ async fn run_on(database: &OpenDatabase, command: Command, config: Config) -> Re
         }
         Command::List => list(&database.pools.write).await,
         Command::Deactivate { email } => {
+            let account = open_account_of(&database.pools.write, &email).await?;
+            let mut transaction = database.pools.write.begin().await?;
+            Account::close(&mut transaction, Clock::system().now(), &account.id, ClosedBy::Operator).await?;
+            transaction.commit().await?;
+            Ok(())
+        }
+        Command::Reopen { email } => {
             let email = fold_email(&email).context("this is not an e-mail address")?;
-            let found = Account::by_email(&database.pools.write, &email).await?;
-            let (account, _) = found.with_context(|| format!("{email} has no open account"))?;
-            Account::deactivate(&database.pools.write, &account.id).await?;
+            let found = Account::look_up(&database.pools.write, Clock::system().now(), &email).await?;
+            match found.with_context(|| format!("{email} has no account"))? {
+                Found::Open(_) => bail!("the account of {email} is open"),
+                Found::Reopenable(account) | Found::Closed(account) => {
+                    Account::reopen(&database.pools.write, &account.id).await?;
+                    Ok(())
+                }
+            }
+        }
+        Command::RemoveFactors { email } => {
+            let account = open_account_of(&database.pools.write, &email).await?;
+            let mut transaction = database.pools.write.begin().await?;
+            Account::end_everything(&mut transaction, &account.id).await?;
+            factors::remove_all(&mut *transaction, &account.id).await?;
+            transaction.commit().await?;
+            Ok(())
+        }
+        Command::SignOut { email } => {
+            let account = open_account_of(&database.pools.write, &email).await?;
+            let mut transaction = database.pools.write.begin().await?;
+            Account::end_everything(&mut transaction, &account.id).await?;
+            transaction.commit().await?;
             Ok(())
         }
     }
 }
 
+async fn open_account_of(pool: &PgPool, email: &str) -> Result<Account> {
+    let email = fold_email(email).context("this is not an e-mail address")?;
+    let found = Account::by_email(pool, &email).await?;
+    let (account, _) = found.with_context(|| format!("{email} has no open account"))?;
+    Ok(account)
+}
+
 async fn print_link(auth: &AuthServer, email: String, role: Role) -> Result<()> {
-    let known = Account::by_email(&auth.pool, &email).await?;
-    ensure!(known.is_none(), "{email} has an account already");
+    match Account::look_up(&auth.pool, auth.clock.now(), &email).await? {
+        None => {}
+        Some(Found::Open(_)) => bail!("{email} has an account already"),
+        Some(Found::Reopenable(_) | Found::Closed(_)) => {
+            bail!("{email} has an account, which is closed: `medconsult user reopen {email}` opens it again")
+        }
+    }
     let purpose = Purpose::Invitation { role };
     let secret = Link { email, purpose }.store(&auth.pool, auth.clock.now()).await?;
     println!("{}/auth/confirm?link={secret}", auth.issuer);
@@ -127,13 +172,19 @@ async fn open_account(auth: &AuthServer, email: String, role: Role, given: &str,
 }
 
 async fn list(pool: &PgPool) -> Result<()> {
-    let rows: Vec<(String, String, String, bool)> =
-        sqlx::query_as("SELECT email, role, profile, active FROM account ORDER BY created_at, id")
-            .fetch_all(pool)
-            .await?;
-    for (email, role, profile, active) in rows {
+    let rows: Vec<(String, String, String, String, bool)> = sqlx::query_as(
+        "SELECT email, role, profile,
+                concat_ws(', ', CASE WHEN EXISTS (SELECT FROM passkey k WHERE k.account = a.id) THEN 'passkey' END,
+                                CASE WHEN totp_secret IS NOT NULL THEN 'app' END, CASE WHEN mail_codes THEN 'mail' END),
+                active
+         FROM account a ORDER BY created_at, id",
+    )
+    .fetch_all(pool)
+    .await?;
+    for (email, role, profile, factors, active) in rows {
+        let factors = if factors.is_empty() { "password only" } else { &factors };
         let state = if active { "" } else { "  (closed)" };
-        println!("{email}  {role}  {profile}{state}");
+        println!("{email}  {role}  {profile}  {factors}{state}");
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ pub mod resource;
 pub mod search;
 pub mod searchset;
 pub mod server;
+pub mod step_up;
 pub mod store;
 pub mod summary;
 pub mod terminology;

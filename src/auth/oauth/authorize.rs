@@ -24,6 +24,7 @@ use serde_json::json;
 use super::consent;
 use super::request::{Asked, Refusal, back_to};
 use crate::auth::AuthServer;
+use crate::auth::factors::policy::Missing;
 use crate::auth::launches;
 use crate::auth::pages::browser::{Browser, Submitted};
 use crate::auth::pages::choose::{self, Answers, Choice, Question, Wanted};
@@ -101,8 +102,11 @@ async fn show(auth: &AuthServer, browser: &Browser, query: String) -> Result<Res
     let session = match &browser.session {
         Some(session) if session.complete => session,
         _ if asked.silent => return Err(asked.refuse("login_required", "Nobody is signed in.")),
-        Some(session) if session.account.has_totp => return Ok(see_other(&format!("/auth/second-factor?next={next}"))),
-        Some(_) => return Ok(see_other("/auth/second-factor/set-up")),
+        Some(session) => match auth.factors.missing_in(session) {
+            None | Some(Missing::Show) => return Ok(see_other(&format!("/auth/second-factor?next={next}"))),
+            Some(Missing::SetUp) => return Ok(see_other("/auth/second-factor/set-up")),
+            Some(Missing::SetUpPasskey) => return Ok(see_other("/auth/passkeys")),
+        },
         None => return Ok(see_other(&format!("/auth/sign-in?next={next}"))),
     };
     if asked.silent {

@@ -16,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::PageError;
 use crate::auth::AuthServer;
+use crate::auth::factors::policy::{FactorPolicy, Missing};
 use crate::auth::sessions::Session;
 use crate::base::crypto;
 use crate::base::listen::Peer;
@@ -39,6 +40,8 @@ pub struct Browser {
     pub remembered: Option<String>,
     /// Whether cookies are for https only.
     pub secure: bool,
+    /// Which factors are asked for here.
+    pub policy: FactorPolicy,
 }
 
 impl Browser {
@@ -60,23 +63,45 @@ impl Browser {
     /// # Errors
     /// A redirection to the page where the rest is shown.
     pub fn signed_in(&self) -> Result<&Session, PageError> {
-        match self.begun()? {
-            session if session.complete => Ok(session),
-            session if session.account.has_totp => Err(PageError::ShowFactor),
-            _ => Err(PageError::SetUpFactor),
+        let session = self.begun()?;
+        match self.policy.missing_in(session) {
+            None => Ok(session),
+            Some(Missing::Show) => Err(PageError::ShowFactor),
+            Some(Missing::SetUp) => Err(PageError::SetUpFactor),
+            Some(Missing::SetUpPasskey) => Err(PageError::SetUpPasskey),
         }
     }
 
-    /// The same, a moment ago: for what protects the account.
+    /// The same, a moment ago, by all that the account has: for what protects the account. `page` is where they go back to
+    /// once they proved it.
     ///
     /// # Errors
     /// A redirection to the page where they prove it again.
-    pub fn signed_in_afresh(&self, auth: &AuthServer) -> Result<&Session, PageError> {
+    pub fn signed_in_afresh(&self, auth: &AuthServer, page: &'static str) -> Result<&Session, PageError> {
         let session = self.signed_in()?;
-        match session.is_fresh(auth.clock.now()) {
+        match session.is_fresh(auth.clock.now(), self.policy.assurance_of(&session.account)) {
             true => Ok(session),
-            false => Err(PageError::Prove),
+            false => Err(PageError::Prove(page)),
         }
+    }
+
+    /// Whether a form with this token is one of our pages, in this browser.
+    ///
+    /// # Errors
+    /// [`PageError::NotOurForm`]
+    pub(super) fn check_form(&self, headers: &HeaderMap, token: &str) -> Result<(), PageError> {
+        // Browsers that say where a form comes from must not say that it comes from elsewhere.
+        let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+        let is_from_here = site.is_none_or(|site| site == b"same-origin");
+        match is_from_here && !self.is_new && crypto::equal(token, &self.form_token()) {
+            true => Ok(()),
+            false => Err(PageError::NotOurForm),
+        }
+    }
+
+    /// What challenges to authenticators are sealed for: this browser as it is now.
+    pub(super) fn challenge_place(&self) -> String {
+        format!("passkey for {}", URL_SAFE_NO_PAD.encode(crypto::digest(&self.secret)))
     }
 }
 
@@ -102,6 +127,7 @@ impl FromRequestParts<Arc<AuthServer>> for Browser {
             device: device.unwrap_or("unknown").chars().take(200).collect(),
             remembered: cookie(&parts.headers, auth.device_cookie_name()).map(str::to_owned),
             secure: auth.is_https(),
+            policy: auth.factors,
         })
     }
 }
@@ -143,14 +169,10 @@ impl FromRequest<Arc<AuthServer>> for Submitted {
         let body = to_bytes(body, LONGEST_FORM).await.map_err(|_| PageError::NotOurForm)?;
         let fields: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
         let submitted = Submitted { browser, fields };
-        // Browsers that say where a form comes from must not say that it comes from elsewhere.
-        let site = parts.headers.get("sec-fetch-site").map(|site| site.as_bytes());
-        let is_from_here = site.is_none_or(|site| site == b"same-origin");
-        let token = submitted.browser.form_token();
-        match is_from_here && !submitted.browser.is_new && crypto::equal(submitted.get("form_token"), &token) {
-            true => Ok(submitted),
-            false => Err(PageError::NotOurForm),
-        }
+        submitted
+            .browser
+            .check_form(&parts.headers, submitted.get("form_token"))?;
+        Ok(submitted)
     }
 }
 

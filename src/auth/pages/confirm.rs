@@ -8,14 +8,15 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::html;
 use serde::Deserialize;
+use sqlx::PgConnection;
 
 use super::browser::{Browser, Submitted};
-use super::{PageError, Result, alert, field, see_other};
+use super::{PageError, Problems, Result, see_other, tell};
 use crate::auth::AuthServer;
 use crate::auth::accounts::{Account, NewAccount, NotCreated, tidy_name};
 use crate::auth::links::{Link, Purpose};
-use crate::auth::mail::Mail;
 use crate::auth::passwords::check_strength;
+use crate::fhir::trail::Kind;
 
 #[derive(Debug, Deserialize)]
 pub struct Followed {
@@ -32,25 +33,30 @@ pub async fn show(
     let link = Link::find(&auth.pool, auth.clock.now(), &secret)
         .await?
         .ok_or(PageError::NoSuchLink)?;
-    Ok(form(&browser, &link, &secret, ["", ""], None))
+    Ok(form(&browser, &link, &secret, ["", ""], &Problems::default()))
 }
 
-fn form(browser: &Browser, link: &Link, secret: &str, [given, family]: [&str; 2], wrong: Option<&str>) -> Response {
+fn form(browser: &Browser, link: &Link, secret: &str, [given, family]: [&str; 2], problems: &Problems) -> Response {
     let (title, button, fields) = match link.purpose {
         Purpose::SignUp { .. } => ("Confirm your e-mail address", "Open my account", html! {}),
         Purpose::ChangeEmail { .. } => ("Confirm your new e-mail address", "Use this address", html! {}),
         Purpose::Reset { .. } => (
             "Choose another password",
             "Use this password",
-            field("New password", "password", "password", "new-password", ""),
+            problems.field("New password", "password", "password", "new-password", ""),
+        ),
+        Purpose::Reopen { .. } => (
+            "Open your account again",
+            "Open it again",
+            problems.field("New password", "password", "password", "new-password", ""),
         ),
         Purpose::Invitation { .. } => (
             "Open your account",
             "Open my account",
             html! {
-                (field("Given name", "given", "text", "given-name", given))
-                (field("Family name", "family", "text", "family-name", family))
-                (field("Password", "password", "password", "new-password", ""))
+                (problems.field("Given name", "given", "text", "given-name", given))
+                (problems.field("Family name", "family", "text", "family-name", family))
+                (problems.field("Password", "password", "password", "new-password", ""))
             },
         ),
     };
@@ -66,7 +72,7 @@ fn form(browser: &Browser, link: &Link, secret: &str, [given, family]: [&str; 2]
         title,
         html! {
             p { "For the address " strong { (link.email) } }
-            (alert(wrong))
+            (problems.summary())
             (content)
         },
     )
@@ -79,7 +85,7 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
         .await?
         .ok_or(PageError::NoSuchLink)?;
     let names = [form_sent.get("given"), form_sent.get("family")];
-    let again = |sentence: &str| Ok(form(&form_sent.browser, &link, secret, names, Some(sentence)));
+    let again = |problems: Problems| Ok(form(&form_sent.browser, &link, secret, names, &problems));
     let email = link.email.clone();
     match &link.purpose {
         Purpose::SignUp {
@@ -94,15 +100,23 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
                 family: family.clone(),
                 password: password.clone(),
             };
-            open_account(&auth, secret, new).await
+            open_account(&auth, &form_sent.browser, secret, new).await
         }
         Purpose::Invitation { role } => {
-            let [Some(given), Some(family)] = names.map(tidy_name) else {
-                return again("Fill in your names.");
-            };
-            if let Err(sentence) = check_strength(form_sent.get("password"), &[&email, &given, &family]) {
-                return again(&sentence);
+            let [given, family] = names.map(tidy_name);
+            let mut problems = Problems::default();
+            if given.is_none() {
+                problems.add("given", "Fill in your given name.");
             }
+            if family.is_none() {
+                problems.add("family", "Fill in your family name.");
+            }
+            if let Err(sentence) = check_strength(form_sent.get("password"), &[&email, names[0], names[1]]) {
+                problems.add("password", sentence);
+            }
+            let (true, Some(given), Some(family)) = (problems.is_empty(), given, family) else {
+                return again(problems);
+            };
             let password = auth.passwords.hash(form_sent.get("password")).await?;
             let new = NewAccount {
                 email,
@@ -111,54 +125,88 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
                 family,
                 password,
             };
-            open_account(&auth, secret, new).await
+            open_account(&auth, &form_sent.browser, secret, new).await
         }
-        Purpose::Reset { account } => {
+        Purpose::Reset { account } | Purpose::Reopen { account } => {
             if let Err(sentence) = check_strength(form_sent.get("password"), &[&email]) {
-                return again(&sentence);
+                return again(Problems::one("password", sentence));
             }
             let password = auth.passwords.hash(form_sent.get("password")).await?;
-            take(&auth, secret).await?;
             let mut transaction = auth.pool.begin().await?;
-            Account::set_password(&mut *transaction, account, &password).await?;
-            let notice = Mail::notice(
-                &email,
-                &auth.issuer,
-                "The password of your MedConsult account was changed.",
-            );
-            notice.enqueue(&mut transaction, &auth.vault, auth.clock.now()).await?;
+            take(&mut transaction, secret).await?;
+            let change = match link.purpose {
+                Purpose::Reopen { .. } => {
+                    Account::reopen(&mut *transaction, account).await?;
+                    (
+                        "reopened",
+                        "Your MedConsult account was opened again, with another password.",
+                    )
+                }
+                _ => ("password reset", "The password of your MedConsult account was changed."),
+            };
+            Account::set_password(&mut transaction, account, &password).await?;
+            let account = Account::by_id(&mut *transaction, account).await?;
+            let account = account.ok_or(PageError::NoSuchLink)?;
+            tell(&auth, &form_sent.browser, &mut transaction, &account, change).await?;
             transaction.commit().await?;
             Ok(see_other("/auth/sign-in"))
         }
         Purpose::ChangeEmail { account } => {
-            take(&auth, secret).await?;
-            let changed = sqlx::query(
-                "UPDATE account SET email = $2 WHERE id = $1 AND NOT EXISTS (SELECT FROM account WHERE email = $2)",
-            )
-            .bind(account)
-            .bind(&email)
-            .execute(&auth.pool)
-            .await?;
-            match changed.rows_affected() {
-                1 => Ok(see_other("/auth/account")),
-                _ => Err(PageError::NoSuchLink),
+            let mut transaction = auth.pool.begin().await?;
+            take(&mut transaction, secret).await?;
+            // What was mailed to the old address is worth nothing now.
+            sqlx::query("DELETE FROM mailed_link WHERE account = $1")
+                .bind(account)
+                .execute(&mut *transaction)
+                .await?;
+            let changed = sqlx::query("UPDATE account SET email = $2 WHERE id = $1")
+                .bind(account)
+                .bind(&email)
+                .execute(&mut *transaction)
+                .await;
+            match changed {
+                Ok(_) => {
+                    let event = form_sent.browser.event(Kind::Account);
+                    let event = match Account::by_id(&mut *transaction, account).await? {
+                        Some(account) => event.account(&account.id, &account.profile),
+                        None => event,
+                    };
+                    let event = event.detail("change", "address");
+                    auth.fhir.trail.write(&mut transaction, &[event]).await?;
+                    transaction.commit().await?;
+                    Ok(see_other("/auth/account"))
+                }
+                Err(error)
+                    if error
+                        .as_database_error()
+                        .is_some_and(|error| error.is_unique_violation()) =>
+                {
+                    Err(PageError::NoSuchLink)
+                }
+                Err(error) => Err(error.into()),
             }
         }
     }
 }
 
 /// Uses the link up, or refuses whoever comes second.
-async fn take(auth: &AuthServer, secret: &str) -> Result<()> {
-    match Link::take(&auth.pool, secret).await? {
+async fn take(transaction: &mut PgConnection, secret: &str) -> Result<()> {
+    match Link::take(transaction, secret).await? {
         true => Ok(()),
         false => Err(PageError::NoSuchLink),
     }
 }
 
-async fn open_account(auth: &AuthServer, secret: &str, new: NewAccount) -> Result<Response> {
+async fn open_account(auth: &AuthServer, browser: &Browser, secret: &str, new: NewAccount) -> Result<Response> {
     // The link is used up last: if the server stops in between, following it again finds the account or makes it.
     match Account::create(auth, new).await {
-        Ok(_) | Err(NotCreated::Taken) => {
+        Ok(account) => {
+            let event = browser.event_of(Kind::Account, &account);
+            auth.fhir.trail.note(event.detail("change", "opened")).await?;
+            Link::take(&auth.pool, secret).await?;
+            Ok(see_other("/auth/sign-in"))
+        }
+        Err(NotCreated::Taken) => {
             Link::take(&auth.pool, secret).await?;
             Ok(see_other("/auth/sign-in"))
         }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use maud::html;
 
 use super::browser::{Browser, Submitted};
-use super::{PageError, Result, alert, field, see_other};
+use super::{PageError, Problems, Result, see_other};
 use crate::auth::AuthServer;
 use crate::auth::accounts::{Role, fold_email};
 use crate::auth::links::{Link, Purpose};
@@ -23,15 +23,15 @@ fn check_role(browser: &Browser) -> Result<()> {
 /// `GET /auth/invite`
 pub async fn show(browser: Browser) -> Result<Response> {
     check_role(&browser)?;
-    Ok(form(&browser, "", None))
+    Ok(form(&browser, "", &Problems::default()))
 }
 
-fn form(browser: &Browser, email: &str, wrong: Option<&str>) -> Response {
+fn form(browser: &Browser, email: &str, problems: &Problems) -> Response {
     let content = browser.form(
         "/auth/invite",
         "Send the invitation",
         html! {
-            (field("E-mail address", "email", "email", "off", email))
+            (problems.field("E-mail address", "email", "email", "off", email))
             p {
                 label for="role" { "Role" }
                 select id="role" name="role" {
@@ -42,19 +42,19 @@ fn form(browser: &Browser, email: &str, wrong: Option<&str>) -> Response {
     );
     browser.page(
         "Invite somebody",
-        html! { (alert(wrong)) (content) p { a href="/auth/account" { "Back" } } },
+        html! { (problems.summary()) (content) p { a href="/auth/account" { "Back" } } },
     )
 }
 
 /// `POST /auth/invite`
 pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -> Result<Response> {
     check_role(&form_sent.browser)?;
-    form_sent.browser.signed_in_afresh(&auth)?;
+    form_sent.browser.signed_in_afresh(&auth, "/auth/invite")?;
     let (Some(email), Ok(role)) = (fold_email(form_sent.get("email")), form_sent.get("role").parse()) else {
         return Ok(form(
             &form_sent.browser,
             form_sent.get("email"),
-            Some("That is not an e-mail address."),
+            &Problems::one("email", "That is not an e-mail address."),
         ));
     };
     let link = Link {

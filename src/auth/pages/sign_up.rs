@@ -10,8 +10,8 @@ use axum::response::Response;
 use maud::html;
 
 use super::browser::{Browser, Submitted};
-use super::{PageError, Result, alert, field, see_other};
-use crate::auth::accounts::{Account, fold_email, tidy_name};
+use super::{PageError, Problems, Result, field, see_other};
+use crate::auth::accounts::{Account, Found, fold_email, tidy_name};
 use crate::auth::links::{Link, Purpose};
 use crate::auth::mail::Mail;
 use crate::auth::passwords::check_strength;
@@ -22,24 +22,24 @@ pub async fn show(State(auth): State<Arc<AuthServer>>, browser: Browser) -> Resu
     if !auth.sign_up {
         return Err(PageError::Forbidden);
     }
-    Ok(form(&browser, ["", "", ""], None))
+    Ok(form(&browser, ["", "", ""], &Problems::default()))
 }
 
-fn form(browser: &Browser, [email, given, family]: [&str; 3], wrong: Option<&str>) -> Response {
+fn form(browser: &Browser, [email, given, family]: [&str; 3], problems: &Problems) -> Response {
     let content = browser.form(
         "/auth/sign-up",
         "Sign up",
         html! {
-            (field("Given name", "given", "text", "given-name", given))
-            (field("Family name", "family", "text", "family-name", family))
-            (field("E-mail address", "email", "email", "username", email))
-            (field("Password", "password", "password", "new-password", ""))
+            (problems.field("Given name", "given", "text", "given-name", given))
+            (problems.field("Family name", "family", "text", "family-name", family))
+            (problems.field("E-mail address", "email", "email", "username", email))
+            (problems.field("Password", "password", "password", "new-password", ""))
         },
     );
     browser.page(
         "Sign up",
         html! {
-            (alert(wrong))
+            (problems.summary())
             (content)
             p { a href="/auth/sign-in" { "Sign in instead" } }
         },
@@ -53,14 +53,24 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
     }
     let browser = &form_sent.browser;
     let filled = [form_sent.get("email"), form_sent.get("given"), form_sent.get("family")];
-    let [Some(email), Some(given), Some(family)] = [fold_email(filled[0]), tidy_name(filled[1]), tidy_name(filled[2])]
-    else {
-        return Ok(form(browser, filled, Some("Fill in your names and an e-mail address.")));
-    };
-    let password = form_sent.get("password");
-    if let Err(sentence) = check_strength(password, &[&email, &given, &family]) {
-        return Ok(form(browser, filled, Some(&sentence)));
+    let [email, given, family] = [fold_email(filled[0]), tidy_name(filled[1]), tidy_name(filled[2])];
+    let mut problems = Problems::default();
+    if given.is_none() {
+        problems.add("given", "Fill in your given name.");
     }
+    if family.is_none() {
+        problems.add("family", "Fill in your family name.");
+    }
+    if email.is_none() {
+        problems.add("email", "Fill in an e-mail address.");
+    }
+    let password = form_sent.get("password");
+    if let Err(sentence) = check_strength(password, &filled) {
+        problems.add("password", sentence);
+    }
+    let (true, Some(email), Some(given), Some(family)) = (problems.is_empty(), email, given, family) else {
+        return Ok(form(browser, filled, &problems));
+    };
     check_throttle(&auth, browser, &email).await?;
 
     let now = auth.clock.now();
@@ -74,10 +84,10 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
     };
     let mut transaction = auth.pool.begin().await?;
     let secret = link.store(&mut *transaction, now).await?;
-    let known = Account::by_email(&mut *transaction, &email).await?.is_some();
-    let mail = match known {
-        true => Mail::already_signed_up(&email, &auth.issuer),
-        false => Mail::sign_up(&email, &auth.issuer, &secret),
+    let mail = match Account::look_up(&mut *transaction, now, &email).await? {
+        Some(Found::Open(_) | Found::Reopenable(_)) => Mail::already_signed_up(&email, &auth.issuer),
+        Some(Found::Closed(_)) => Mail::closed(&email),
+        None => Mail::sign_up(&email, &auth.issuer, &secret),
     };
     mail.enqueue(&mut transaction, &auth.vault, now).await?;
     transaction.commit().await?;
@@ -111,7 +121,7 @@ pub async fn submit_forgot(State(auth): State<Arc<AuthServer>>, form_sent: Submi
 async fn check_throttle(auth: &AuthServer, browser: &Browser, email: &str) -> Result<()> {
     let now = auth.clock.now();
     let allowed = throttle::FORMS_FROM
-        .allows(&auth.pool, now, &browser.address.to_string())
+        .allows(&auth.pool, now, &throttle::network_of(browser.address))
         .await?
         && throttle::MAILS.allows(&auth.pool, now, email).await?;
     allowed.then_some(()).ok_or(PageError::Throttled)

@@ -5,6 +5,9 @@ use serde_json::json;
 use super::spawn_guarded_app;
 use super::visitor::{Visitor, sent_to};
 use crate::app::{Ask, TestApp};
+use medconsult::auth::accounts::Account;
+use medconsult::auth::factors::Shown;
+use medconsult::auth::sessions::{NewSession, Session};
 
 const ADA: &str = "ada@clinic.example";
 const PASSWORD: &str = "plover wants eleven lamps";
@@ -137,7 +140,7 @@ async fn weak_passwords_and_half_filled_forms_are_sent_back() {
         ("password", "password123", "too easy to guess"),
         ("password", "short", "at least 8"),
         ("email", "nonsense", "an e-mail address"),
-        ("family", " ", "Fill in your names"),
+        ("family", " ", "Fill in your family name"),
     ] {
         ada.open("/auth/sign-up").await.expect(200);
         let mut fields = vec![
@@ -338,13 +341,24 @@ async fn what_protects_an_account_asks_for_a_fresh_proof() {
     for path in [
         "/auth/account/password",
         "/auth/account/email",
-        "/auth/account/close",
         "/auth/second-factor/remove",
+        "/auth/second-factor/mail-codes",
+        "/auth/second-factor/backup-codes",
+        "/auth/passkeys/remove",
     ] {
         let fields = [("password", OTHER_PASSWORD), ("email", "eve@clinic.example")];
-        sent_to(&ada.submit(path, &fields).await, "/auth/prove");
+        sent_to(
+            &ada.submit(path, &fields).await,
+            "/auth/prove?next=%2Fauth%2Faccount%2Fsecurity",
+        );
     }
-    sent_to(&ada.open("/auth/second-factor/set-up").await, "/auth/prove");
+    sent_to(
+        &ada.submit("/auth/account/close", &[]).await,
+        "/auth/prove?next=%2Fauth%2Faccount",
+    );
+    for path in ["/auth/second-factor/set-up", "/auth/passkeys"] {
+        sent_to(&ada.open(path).await, "/auth/prove?next=%2Fauth%2Faccount%2Fsecurity");
+    }
     ada.open("/auth/prove").await.expect(200);
     ada.submit("/auth/prove", &[("password", OTHER_PASSWORD)])
         .await
@@ -353,6 +367,7 @@ async fn what_protects_an_account_asks_for_a_fresh_proof() {
         &ada.submit("/auth/prove", &[("password", PASSWORD)]).await,
         "/auth/account",
     );
+    ada.open("/auth/account/security").await.expect(200);
     sent_to(
         &ada.submit("/auth/account/password", &[("password", OTHER_PASSWORD)])
             .await,
@@ -403,4 +418,119 @@ async fn a_closed_account_is_closed_and_the_record_stays() {
         .expect(200)
         .json();
     assert_eq!(found["entry"].as_array().unwrap().len(), 1);
+    assert!(app.mails_to(ADA).await[0].contains("Your account was closed"));
+}
+
+/// Asks for another password; gives the only mail that follows.
+async fn forgotten(app: &TestApp) -> String {
+    let mut visitor = app.visitor();
+    visitor.open("/auth/forgot").await.expect(200);
+    sent_to(
+        &visitor.submit("/auth/forgot", &[("email", ADA)]).await,
+        "/auth/check-mail",
+    );
+    let mails = app.mails_to(ADA).await;
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    mails[0].replace("=\r\n", "").replace("=3D", "=")
+}
+
+fn link_in<'m>(app: &TestApp, mail: &'m str) -> &'m str {
+    let link = mail.lines().find_map(|line| line.strip_prefix(app.address.as_str()));
+    link.expect("a link").trim_end()
+}
+
+#[tokio::test]
+async fn who_closed_their_account_opens_it_again_by_mail_for_a_month() {
+    let app = spawn_guarded_app().await;
+    let mut ada = signed_in(&app).await;
+    let old_reset = forgotten(&app).await;
+    ada.open("/auth/account").await.expect(200);
+    sent_to(&ada.submit("/auth/account/close", &[]).await, "/auth/sign-in");
+    assert_eq!(app.mails_to(ADA).await.len(), 1);
+    // A link of before does not get around it.
+    ada.open(link_in(&app, &old_reset)).await.expect(410);
+
+    // Signing up again leads the same way, and tells nobody but the owner.
+    ada.open("/auth/sign-up").await.expect(200);
+    let fields = [
+        ("given", "Ada"),
+        ("family", "L"),
+        ("email", ADA),
+        ("password", OTHER_PASSWORD),
+    ];
+    sent_to(&ada.submit("/auth/sign-up", &fields).await, "/auth/check-mail");
+    assert!(app.mails_to(ADA).await[0].contains("You already have an account"));
+
+    let mail = forgotten(&app).await;
+    assert!(mail.contains("Subject: Open your account again"), "{mail}");
+    let link = link_in(&app, &mail);
+    ada.open(link).await.expect(200);
+    let secret = link.split_once("link=").unwrap().1;
+    let fields = [("link", secret), ("password", OTHER_PASSWORD)];
+    sent_to(&ada.submit("/auth/confirm", &fields).await, "/auth/sign-in");
+    ada.submit("/auth/confirm", &fields).await.expect(410);
+    assert!(app.mails_to(ADA).await[0].contains("opened again"));
+    ada.sign_in(ADA, PASSWORD).await.expect(401);
+    sent_to(&ada.sign_in(ADA, OTHER_PASSWORD).await, "/auth/account");
+
+    // After a month, or when the practice closed it, only the practice opens it.
+    let mut connection = app.connection().await;
+    // So many mails in an hour would be held back.
+    sqlx::query("DELETE FROM attempt")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    for (by, ago) in [("owner", "31 days"), ("operator", "1 day")] {
+        sqlx::query("UPDATE account SET active = false, closed_by = $1, closed_at = now() - $2::interval")
+            .bind(by)
+            .bind(ago)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let mail = forgotten(&app).await;
+        assert!(
+            mail.contains("Subject: Your account is closed") && !mail.contains("link="),
+            "{mail}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_crosses_a_change_of_the_password_does_not_outlive_it() {
+    let app = spawn_guarded_app().await;
+    let auth = app.app.auth.as_deref().unwrap();
+    signed_in(&app).await;
+    let (account, kept) = Account::by_email(&auth.pool, ADA).await.unwrap().unwrap();
+    let mut change = auth.pool.begin().await.unwrap();
+    Account::set_password(&mut change, &account.id, "$argon2id$another")
+        .await
+        .unwrap();
+    // Whoever knows the old password has proved it by now, and begins a session before the change is committed.
+    let (pool, ids, now) = (auth.pool.clone(), auth.ids.clone(), auth.clock.now());
+    let begin = tokio::spawn(async move {
+        let new = NewSession {
+            account: &account.id,
+            password: Some(&kept),
+            shown: &Shown::password(),
+            complete: true,
+            device: "a thief's",
+        };
+        Session::begin(&pool, &ids, now, &new).await.unwrap()
+    });
+    let mut connection = app.connection().await;
+    let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')";
+    while !sqlx::query_scalar::<_, bool>(waits)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+    {
+        tokio::task::yield_now().await;
+    }
+    change.commit().await.unwrap();
+    assert_eq!(begin.await.unwrap(), None);
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM session")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
 }

@@ -143,9 +143,17 @@ async fn an_operator_lets_people_and_back_ends_in_and_shuts_them_out() {
             .unwrap()
             .contains("ada@clinic.example  practitioner  Practitioner/")
     );
+    assert!(run(&["user", "list"]).await.unwrap().contains("  password only\n"));
     run(&["user", "deactivate", "ada@clinic.example"]).await.unwrap();
     assert!(run(&["user", "list"]).await.unwrap().contains("(closed)"));
     assert!(run(&["user", "deactivate", "ada@clinic.example"]).await.is_err());
+    let again = run(&["user", "add", "--email", "ada@clinic.example", "--role", "patient"]).await;
+    assert!(again.unwrap_err().contains("user reopen ada@clinic.example"));
+    run(&["user", "reopen", "ada@clinic.example"]).await.unwrap();
+    assert!(run(&["user", "reopen", "ada@clinic.example"]).await.is_err());
+    assert!(!run(&["user", "list"]).await.unwrap().contains("(closed)"));
+    run(&["user", "remove-factors", "ada@clinic.example"]).await.unwrap();
+    run(&["user", "sign-out", "ada@clinic.example"]).await.unwrap();
 
     // Keys.
     let jwks: Value = server

@@ -3,11 +3,14 @@
 use jiff::SignedDuration;
 use totp_rs::{Algorithm, Builder, Secret};
 
-use super::spawn_guarded_app;
 use super::visitor::{Visitor, sent_to};
-use crate::app::{Ask, TestApp};
+use super::{guard, spawn_guarded_app};
+use crate::app::{Ask, TestApp, spawn_app_with};
+use medconsult::app::App;
 use medconsult::auth::accounts::Role;
 use medconsult::auth::links::{Link, Purpose};
+use medconsult::base::{Clock, IdGenerator};
+use medconsult::config::FactorDemand;
 
 pub(super) const GRACE: &str = "grace@clinic.example";
 pub(super) const PASSWORD: &str = "plover wants eleven lamps";
@@ -170,6 +173,7 @@ async fn a_code_on_paper_is_good_once() {
     grace.open("/auth/account").await.expect(200);
     grace.submit("/auth/second-factor/backup-codes", &[]).await.expect(200);
     assert_eq!(enter(&codes[2]).await, 401);
+    assert_eq!(app.mails_to(GRACE).await.len(), 1);
 }
 
 #[tokio::test]
@@ -191,6 +195,169 @@ async fn a_remembered_browser_is_not_asked_again() {
         &browser.sign_in(GRACE, PASSWORD).await,
         "/auth/second-factor?next=%2Fauth%2Faccount",
     );
+}
+
+#[tokio::test]
+async fn a_remembered_browser_does_not_stand_in_for_the_factor() {
+    let app = spawn_guarded_app().await;
+    let mut grace = invited(&app, Role::Practitioner).await;
+    let (_, codes) = set_up(&mut grace).await;
+    let mut browser = app.visitor();
+    browser.sign_in(GRACE, PASSWORD).await;
+    browser.open("/auth/second-factor").await.expect(200);
+    let fields = [("code", codes[0].as_str()), ("remember", "yes")];
+    sent_to(&browser.submit("/auth/second-factor", &fields).await, "/auth/account");
+    browser.open("/auth/account").await.expect(200);
+    browser.submit("/auth/sign-out", &[]).await;
+    sent_to(&browser.sign_in(GRACE, PASSWORD).await, "/auth/account");
+    browser.open("/auth/account").await.expect(200);
+    // Whoever has the browser and the password sees the account, and cannot take it over.
+    for path in ["/auth/second-factor/backup-codes", "/auth/account/email"] {
+        sent_to(
+            &browser.submit(path, &[("email", "eve@clinic.example")]).await,
+            "/auth/prove?next=%2Fauth%2Faccount%2Fsecurity",
+        );
+    }
+    browser.open("/auth/prove").await.expect(200);
+    browser
+        .submit("/auth/prove", &[("password", PASSWORD)])
+        .await
+        .expect(401);
+    let both = [("password", PASSWORD), ("code", codes[1].as_str())];
+    sent_to(&browser.submit("/auth/prove", &both).await, "/auth/account");
+    browser.open("/auth/account/security").await.expect(200);
+    browser
+        .submit("/auth/second-factor/backup-codes", &[])
+        .await
+        .expect(200);
+    assert_eq!(app.mails_to(GRACE).await.len(), 1);
+}
+
+#[tokio::test]
+async fn each_proof_changes_the_cookie() {
+    let app = spawn_guarded_app().await;
+    let mut grace = invited(&app, Role::Admin).await;
+    let (phone, _) = set_up(&mut grace).await;
+    grace.open("/auth/account").await.expect(200);
+    let set_up_with = grace.cookies["medconsult"].clone();
+    let mut browser = app.visitor();
+    browser.sign_in(GRACE, PASSWORD).await;
+    let by_password = browser.cookies["medconsult"].clone();
+    browser.open("/auth/second-factor").await.expect(200);
+    let code = phone.code(&app, 30);
+    sent_to(
+        &browser.submit("/auth/second-factor", &[("code", &code)]).await,
+        "/auth/account",
+    );
+    let by_both = browser.cookies["medconsult"].clone();
+    assert!(by_both != by_password && by_both != set_up_with);
+    // Who came by the cookie of before has nothing.
+    let mut thief = app.visitor();
+    thief.cookies.insert("medconsult".to_owned(), by_password);
+    sent_to(&thief.open("/auth/account").await, "/auth/sign-in");
+    sent_to(&thief.open("/auth/second-factor").await, "/auth/sign-in");
+    browser.open("/auth/account").await.expect(200);
+}
+
+/// The code in the only mail that this address got.
+async fn mailed_code(app: &TestApp, address: &str) -> String {
+    let mails = app.mails_to(address).await;
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    let is_code = |line: &&str| line.len() == 8 && line.bytes().all(|byte| byte.is_ascii_digit());
+    mails[0].lines().find(is_code).expect("a code").to_owned()
+}
+
+#[tokio::test]
+async fn a_code_by_mail_is_good_once_for_its_session() {
+    const ADA: &str = "ada@clinic.example";
+    let app = spawn_guarded_app().await;
+    let mut ada = app.visitor();
+    ada.sign_up(ADA, PASSWORD).await;
+    ada.sign_in(ADA, PASSWORD).await;
+    ada.open("/auth/account/security").await.expect(200);
+    let chosen = ada.submit("/auth/second-factor/mail-codes", &[("chosen", "yes")]).await;
+    sent_to(&chosen, "/auth/account/security");
+    assert_eq!(app.mails_to(ADA).await.len(), 1);
+
+    let (mut here, mut there) = (app.visitor(), app.visitor());
+    for browser in [&mut here, &mut there] {
+        sent_to(
+            &browser.sign_in(ADA, PASSWORD).await,
+            "/auth/second-factor?next=%2Fauth%2Faccount",
+        );
+        browser.open("/auth/second-factor").await.expect(200);
+    }
+    let asked = here.submit("/auth/second-factor/mail", &[]).await;
+    sent_to(&asked, "/auth/second-factor?next=%2Fauth%2Faccount");
+    let first = mailed_code(&app, ADA).await;
+    here.submit("/auth/second-factor/mail", &[]).await.expect(303);
+    let second = mailed_code(&app, ADA).await;
+    let enter = async |browser: &mut Visitor<'_>, code: &str| {
+        browser
+            .submit("/auth/second-factor", &[("code", code)])
+            .await
+            .status
+            .as_u16()
+    };
+    assert_eq!(enter(&mut here, &first).await, 401);
+    assert_eq!(enter(&mut there, &second).await, 401);
+    assert_eq!(enter(&mut here, &second).await, 303);
+    here.open("/auth/account/security").await.expect(200);
+    assert_eq!(enter(&mut here, &second).await, 401);
+
+    // Kept sealed, for ten minutes, and mailed five times in a quarter of an hour.
+    there.submit("/auth/second-factor/mail", &[]).await.expect(303);
+    let late = mailed_code(&app, ADA).await;
+    let mut connection = app.connection().await;
+    let sealed: Vec<u8> = sqlx::query_scalar("UPDATE mailed_code SET expires_at = now() RETURNING sealed")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert!(!String::from_utf8_lossy(&sealed).contains(&late));
+    assert_eq!(enter(&mut there, &late).await, 401);
+    for _ in 0..2 {
+        there.submit("/auth/second-factor/mail", &[]).await.expect(303);
+    }
+    there.submit("/auth/second-factor/mail", &[]).await.expect(429);
+    assert_eq!(app.mails_to(ADA).await.len(), 2);
+
+    // Not for those whose role may not.
+    let mut grace = invited(&app, Role::Practitioner).await;
+    set_up(&mut grace).await;
+    grace.open("/auth/account/security").await.expect(200);
+    grace
+        .submit("/auth/second-factor/mail-codes", &[("chosen", "yes")])
+        .await
+        .expect(403);
+    grace.submit("/auth/second-factor/mail", &[]).await.expect(403);
+}
+
+#[tokio::test]
+async fn the_practice_says_who_must_have_a_second_factor() {
+    let app = spawn_app_with(|config| {
+        guard(config);
+        config.identity.factors.patient = FactorDemand::Required;
+        config.identity.factors.practitioner = FactorDemand::Optional;
+    })
+    .await;
+    let mut grace = invited(&app, Role::Practitioner).await;
+    grace.open("/auth/account").await.expect(200);
+    let mut ada = app.visitor();
+    ada.sign_up("ada@clinic.example", PASSWORD).await;
+    sent_to(
+        &ada.sign_in("ada@clinic.example", PASSWORD).await,
+        "/auth/second-factor/set-up",
+    );
+
+    // Passkeys cannot be asked for where browsers have none.
+    let database = app.app.database.clone();
+    let mut config = app.app.config.clone();
+    config.identity.factors.admin = FactorDemand::Passkey;
+    let build = |config| App::build(config, database.clone(), Clock::system(), IdGenerator::random());
+    let refused = build(config.clone()).await.err().expect("a refusal").to_string();
+    assert!(refused.contains("https:// and a name"), "{refused}");
+    config.public_url = "https://clinic.example".to_owned();
+    assert!(build(config).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,16 +1,14 @@
-//! Second factors: an authenticator app (TOTP, RFC 6238), codes on paper, and devices that are remembered.
+//! An authenticator app (TOTP, [RFC 6238](https://www.rfc-editor.org/rfc/rfc6238)).
 
-use jiff::{SignedDuration, Timestamp};
-use jiff_sqlx::ToSqlx;
+use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgPool};
 use totp_rs::{Algorithm, Builder, Secret, Totp};
 
 use crate::base::crypto::{self, Vault};
 
-/// How long a browser that was asked to be remembered is not asked for the second factor.
-pub const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
-const BACKUP_CODES: usize = 10;
+/// Of a code.
+pub const DIGITS: usize = 6;
 
 /// A secret that an authenticator app shares with the server.
 pub struct Authenticator([u8; 20]);
@@ -74,7 +72,7 @@ fn place(account: &str) -> String {
     format!("totp of {account}")
 }
 
-/// Whether this is the account's code of the moment, or one of its codes on paper. Each is good once.
+/// Whether this is the account's code of the moment. Each is good once.
 ///
 /// # Errors
 /// Those of the database.
@@ -85,15 +83,6 @@ pub async fn check(
     account: &str,
     code: &str,
 ) -> Result<bool, sqlx::Error> {
-    let code: String = code.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
-    if code.len() != 6 {
-        let used = sqlx::query("DELETE FROM backup_code WHERE account = $1 AND hash = $2")
-            .bind(account)
-            .bind(crypto::digest(&code.to_lowercase()))
-            .execute(pool)
-            .await?;
-        return Ok(used.rows_affected() == 1);
-    }
     let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT totp_secret FROM account WHERE id = $1")
         .bind(account)
         .fetch_optional(pool)
@@ -101,7 +90,7 @@ pub async fn check(
         .flatten();
     let step = sealed
         .and_then(|sealed| Authenticator::open(vault, account, &sealed))
-        .and_then(|authenticator| authenticator.step_of(now, &code));
+        .and_then(|authenticator| authenticator.step_of(now, code));
     let Some(step) = step else {
         return Ok(false);
     };
@@ -113,7 +102,7 @@ pub async fn check(
     Ok(used.rows_affected() == 1)
 }
 
-/// Gives the account an authenticator, of which a code was shown, and ten fresh codes on paper instead of the old ones.
+/// Gives the account an authenticator, of which the code of this step was shown.
 ///
 /// # Errors
 /// Those of the database.
@@ -122,104 +111,32 @@ pub async fn set_up(
     account: &str,
     sealed: &[u8],
     step: i64,
-) -> Result<Vec<String>, sqlx::Error> {
+) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE account SET totp_secret = $2, totp_last_step = $3 WHERE id = $1")
         .bind(account)
         .bind(sealed)
         .bind(step)
         .execute(&mut *transaction)
         .await?;
-    sqlx::query("DELETE FROM remembered_device WHERE account = $1")
+    super::changed(transaction, account).await
+}
+
+/// Takes the authenticator away.
+///
+/// # Errors
+/// Those of the database.
+pub async fn remove(transaction: &mut PgConnection, account: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE account SET totp_secret = NULL WHERE id = $1")
         .bind(account)
         .execute(&mut *transaction)
         .await?;
-    new_backup_codes(transaction, account).await
-}
-
-/// Takes authenticator, codes on paper and remembered devices away.
-///
-/// # Errors
-/// Those of the database.
-pub async fn remove(database: impl PgExecutor<'_>, account: &str) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "WITH codes AS (DELETE FROM backup_code WHERE account = $1),
-              devices AS (DELETE FROM remembered_device WHERE account = $1)
-         UPDATE account SET totp_secret = NULL WHERE id = $1",
-    )
-    .bind(account)
-    .execute(database)
-    .await?;
-    Ok(())
-}
-
-/// Ten fresh codes on paper, instead of those there were.
-///
-/// # Errors
-/// Those of the database.
-pub async fn new_backup_codes(transaction: &mut PgConnection, account: &str) -> Result<Vec<String>, sqlx::Error> {
-    let codes: Vec<String> = (0..BACKUP_CODES).map(|_| backup_code()).collect();
-    let hashes: Vec<[u8; 32]> = codes
-        .iter()
-        .map(|code| crypto::digest(&code.replace('-', "")))
-        .collect();
-    sqlx::query("DELETE FROM backup_code WHERE account = $1")
-        .bind(account)
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query("INSERT INTO backup_code (account, hash) SELECT $1, unnest($2::bytea[])")
-        .bind(account)
-        .bind(hashes.iter().map(|hash| hash.as_slice()).collect::<Vec<_>>())
-        .execute(transaction)
-        .await?;
-    Ok(codes)
-}
-
-/// 80 random bits, in groups of four characters that are not mistaken for each other.
-fn backup_code() -> String {
-    let letters = Secret::new(Box::new(crypto::random_bytes::<10>()))
-        .to_base32()
-        .to_lowercase();
-    let groups: Vec<&str> = (0..letters.len()).step_by(4).map(|at| &letters[at..at + 4]).collect();
-    groups.join("-")
-}
-
-/// Remembers a browser; gives the secret that its cookie holds.
-///
-/// # Errors
-/// Those of the database.
-pub async fn remember(database: impl PgExecutor<'_>, now: Timestamp, account: &str) -> Result<String, sqlx::Error> {
-    let secret = crypto::random_token();
-    sqlx::query("INSERT INTO remembered_device (hash, account, expires_at) VALUES ($1, $2, $3)")
-        .bind(crypto::digest(&secret))
-        .bind(account)
-        .bind(now.saturating_add(REMEMBERED).unwrap_or(now).to_sqlx())
-        .execute(database)
-        .await?;
-    Ok(secret)
-}
-
-/// Whether the browser with this cookie is remembered for this account.
-///
-/// # Errors
-/// Those of the database.
-pub async fn is_remembered(
-    database: impl PgExecutor<'_>,
-    now: Timestamp,
-    account: &str,
-    secret: &str,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM remembered_device WHERE hash = $1 AND account = $2 AND expires_at > $3)",
-    )
-    .bind(crypto::digest(secret))
-    .bind(account)
-    .bind(now.to_sqlx())
-    .fetch_one(database)
-    .await
+    super::changed(transaction, account).await
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     /// <https://www.rfc-editor.org/rfc/rfc6238#appendix-B>, whose codes have eight digits; ours are their last six.
@@ -253,16 +170,5 @@ mod tests {
         let sealed = Authenticator::new().seal(&vault, "a");
         assert!(Authenticator::open(&vault, "a", &sealed).is_some());
         assert!(Authenticator::open(&vault, "b", &sealed).is_none());
-    }
-
-    #[test]
-    fn codes_on_paper_can_be_read_aloud() {
-        let code = backup_code();
-        assert_eq!(code.len(), 19);
-        assert!(
-            code.split('-').all(
-                |group| group.len() == 4 && group.bytes().all(|b| b"abcdefghijklmnopqrstuvwxyz234567".contains(&b))
-            )
-        );
     }
 }

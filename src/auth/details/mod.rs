@@ -1,0 +1,641 @@
+//! What people say about themselves: names, how to reach them, their picture, language and time zone, and which mails they
+//! want. It stands in their own resources, a Person and its Patient or Practitioner, and is written there as every other
+//! change is, by [`commit`]: with a version, a record of who did it, and all that watches those types.
+//!
+//! | what | where |
+//! |---|---|
+//! | names | `name`, the official one; both resources |
+//! | phone | `telecom`, the first phone; both |
+//! | address | `address`, the first; both |
+//! | picture | `photo`, which leads to a Binary that only those may see who may see the resource |
+//! | language | `communication`: the preferred one of a Patient, the first of a Practitioner |
+//! | time zone | our extension `time-zone` |
+//! | mails | our extension `notification-preference`, once per event that the person does not want |
+
+pub mod picture;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+use self::picture::Picture;
+use super::AuthServer;
+use super::accounts::{Account, tidy_name};
+use super::sessions::Session;
+use crate::fhir::caller::{Caller, Granted, Holders, User};
+use crate::fhir::commit::{CommitError, Op, Target, Write, commit};
+use crate::fhir::error::FhirError;
+
+const TIME_ZONE: &str = "https://medconsult.example/fhir/StructureDefinition/time-zone";
+const PREFERENCE: &str = "https://medconsult.example/fhir/StructureDefinition/notification-preference";
+/// Languages, as in their HTML names (<https://www.rfc-editor.org/rfc/rfc5646>).
+const LANGUAGES: &str = "urn:ietf:bcp:47";
+
+/// Languages that can be chosen, each with its own name for itself.
+pub const SPOKEN: [(&str, &str); 24] = [
+    ("ar", "العربية"),
+    ("bg", "български"),
+    ("bn", "বাংলা"),
+    ("cs", "čeština"),
+    ("da", "dansk"),
+    ("de", "Deutsch"),
+    ("el", "ελληνικά"),
+    ("en", "English"),
+    ("es", "español"),
+    ("fi", "suomi"),
+    ("fr", "français"),
+    ("hi", "हिन्दी"),
+    ("hr", "hrvatski"),
+    ("it", "italiano"),
+    ("ja", "日本語"),
+    ("nl", "Nederlands"),
+    ("no", "norsk"),
+    ("pl", "polski"),
+    ("pt", "português"),
+    ("ru", "русский"),
+    ("sr", "српски"),
+    ("sv", "svenska"),
+    ("tr", "Türkçe"),
+    ("zh", "中文"),
+];
+
+/// Events that mails tell about and need not, by their codes of the system `mail-event`, in words. What protects the account
+/// is always told.
+pub const MAILS: [(&str, &str); 11] = [
+    ("appointment-requested", "a visit is asked for"),
+    ("appointment-approved", "a visit is agreed on"),
+    ("appointment-rejected", "a visit is declined"),
+    ("appointment-rescheduled", "a visit is moved"),
+    ("reschedule-requested", "somebody asks to move a visit"),
+    ("appointment-cancelled", "a visit is cancelled"),
+    ("payment-succeeded", "a payment has arrived"),
+    ("payment-failed", "a payment failed"),
+    ("payment-refunded", "money is paid back"),
+    ("document-added", "there is a new document"),
+    ("prescription-added", "there is a new prescription"),
+];
+
+/// What a person may say about themselves. Empty where they do not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    pub given: String,
+    pub family: String,
+    pub phone: String,
+    /// Street and number; lines are separated by line breaks.
+    pub street: String,
+    pub postal_code: String,
+    pub city: String,
+    pub country: String,
+    /// One of [`SPOKEN`].
+    pub language: String,
+    /// A name of the IANA database.
+    pub time_zone: String,
+    /// Codes of [`MAILS`] that are not wanted.
+    pub unwanted: Vec<String>,
+}
+
+/// Why details were not stored.
+#[derive(Debug)]
+pub enum NotSaved {
+    /// Somebody else changed the record in between.
+    Crossed,
+    Fhir(FhirError),
+    Database(sqlx::Error),
+}
+
+impl From<FhirError> for NotSaved {
+    fn from(error: FhirError) -> NotSaved {
+        match error.status.as_u16() {
+            409 | 412 => NotSaved::Crossed,
+            _ => NotSaved::Fhir(error),
+        }
+    }
+}
+
+impl From<CommitError> for NotSaved {
+    fn from(error: CommitError) -> NotSaved {
+        error.error.into()
+    }
+}
+
+impl From<sqlx::Error> for NotSaved {
+    fn from(error: sqlx::Error) -> NotSaved {
+        NotSaved::Database(error)
+    }
+}
+
+/// A resource that stands for a person, as it is.
+struct Own {
+    resource: Value,
+    version: i32,
+}
+
+/// The person themselves, at a page of ours: what they may do is judged by the page, and recorded under their name.
+fn caller(session: &Session) -> Caller {
+    let account = &session.account;
+    let granted = Granted {
+        token: session.id.clone(),
+        client: "medconsult".to_owned(),
+        account: Some(account.id.clone()),
+        user: Some(User {
+            role: account.role,
+            fhir_user: account.profile.clone(),
+            person: account.person.clone(),
+            holders: Holders::default(),
+        }),
+        ..Granted::default()
+    };
+    Caller::granted(granted).practice()
+}
+
+/// The resources of this person: the profile, then the Person.
+async fn own(auth: &AuthServer, caller: &Caller, account: &Account) -> Result<[Own; 2], FhirError> {
+    let (profile_type, profile_id) = account.profile.split_once('/').unwrap_or_default();
+    let read = async |resource_type: &str, id: &str| {
+        let stored = auth.fhir.store.read(caller, resource_type, id).await?;
+        let stored = stored.filter(|stored| !stored.deleted);
+        let stored = stored.ok_or_else(|| FhirError::not_found(resource_type, id))?;
+        Ok::<Own, FhirError>(Own {
+            resource: serde_json::from_str(&stored.json).map_err(FhirError::internal)?,
+            version: stored.version,
+        })
+    };
+    Ok([
+        read(profile_type, profile_id).await?,
+        read("Person", &account.person).await?,
+    ])
+}
+
+impl Own {
+    fn update(self) -> Op {
+        Op {
+            write: Write::Update {
+                target: Target::Instance {
+                    resource_type: text(&self.resource["resourceType"]).to_owned(),
+                    id: text(&self.resource["id"]).to_owned(),
+                },
+                resource: self.resource,
+                if_match: Some(self.version),
+                if_none_match_any: false,
+            },
+            full_url: None,
+        }
+    }
+}
+
+impl Details {
+    /// What is known about the person of this session, and whether there is a picture.
+    ///
+    /// # Errors
+    /// Those of the store; 404 where the records of the account are gone.
+    pub async fn of(auth: &AuthServer, session: &Session) -> Result<(Details, bool), FhirError> {
+        let [profile, _] = own(auth, &caller(session), &session.account).await?;
+        let has_picture = photo_of(&profile.resource).is_some();
+        Ok((Details::read(&profile.resource, &session.account), has_picture))
+    }
+
+    fn read(profile: &Value, account: &Account) -> Details {
+        let phone = list(&profile["telecom"]).find(|point| point["system"] == "phone");
+        let address = &profile["address"][0];
+        let lines: Vec<&str> = list(&address["line"]).map(text).collect();
+        let language = match profile["resourceType"].as_str() {
+            Some("Patient") => list(&profile["communication"])
+                .find(|spoken| spoken["preferred"] == true)
+                .map(|spoken| &spoken["language"]),
+            _ => list(&profile["communication"]).next(),
+        };
+        let code = language.and_then(|concept| list(&concept["coding"]).find(|coding| coding["system"] == LANGUAGES));
+        let zone = list(&profile["extension"]).find(|extension| extension["url"] == TIME_ZONE);
+        let unwanted = list(&profile["extension"])
+            .filter(|extension| extension["url"] == PREFERENCE)
+            .filter(|extension| part(extension, "enabled")["valueBoolean"] == false)
+            .map(|extension| text(&part(extension, "event")["valueCode"]).to_owned());
+        Details {
+            given: account.given.clone(),
+            family: account.family.clone(),
+            phone: phone.map_or("", |phone| text(&phone["value"])).to_owned(),
+            street: lines.join("\n"),
+            postal_code: text(&address["postalCode"]).to_owned(),
+            city: text(&address["city"]).to_owned(),
+            country: text(&address["country"]).to_owned(),
+            language: code.map_or("", |coding| text(&coding["code"])).to_owned(),
+            time_zone: zone.map_or("", |zone| text(&zone["valueCode"])).to_owned(),
+            unwanted: unwanted.collect(),
+        }
+    }
+
+    /// Puts what was filled in into its form; what cannot be right is told by field.
+    ///
+    /// # Errors
+    /// The fields, each with a sentence.
+    pub fn tidied(self) -> Result<Details, Vec<(&'static str, &'static str)>> {
+        let mut wrong = Vec::new();
+        let mut checked = |field, is_right: bool, sentence| {
+            if !is_right {
+                wrong.push((field, sentence));
+            }
+        };
+        let line = |value: &str| value.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (given, family) = (tidy_name(&self.given), tidy_name(&self.family));
+        checked("given", given.is_some(), "Fill in your given name.");
+        checked("family", family.is_some(), "Fill in your family name.");
+        let phone = line(&self.phone);
+        let digits = phone.bytes().filter(u8::is_ascii_digit).count();
+        let is_number =
+            phone.chars().all(|c| c.is_ascii_digit() || "+-/(). ".contains(c)) && (5..=20).contains(&digits);
+        checked(
+            "phone",
+            phone.is_empty() || is_number,
+            "A phone number has digits, as in +49 30 123456.",
+        );
+        let street: Vec<String> = self.street.lines().map(line).filter(|line| !line.is_empty()).collect();
+        let is_short = |text: &str| text.chars().count() <= 100 && !text.chars().any(char::is_control);
+        checked(
+            "street",
+            street.len() <= 3 && street.iter().all(|text| is_short(text)),
+            "At most three lines of 100 characters.",
+        );
+        let [postal_code, city, country] = [&self.postal_code, &self.city, &self.country].map(|value| line(value));
+        for (field, value) in [("postal_code", &postal_code), ("city", &city), ("country", &country)] {
+            checked(field, is_short(value), "At most 100 characters.");
+        }
+        let is_spoken = SPOKEN.iter().any(|(code, _)| *code == self.language);
+        checked(
+            "language",
+            self.language.is_empty() || is_spoken,
+            "Choose one of the list.",
+        );
+        let is_zone = zones().any(|zone| zone == self.time_zone);
+        checked(
+            "time_zone",
+            self.time_zone.is_empty() || is_zone,
+            "Choose one of the list.",
+        );
+        let known = |code: &&String| MAILS.iter().any(|(known, _)| known == code);
+        let tidied = Details {
+            given: given.unwrap_or_default(),
+            family: family.unwrap_or_default(),
+            phone,
+            street: street.join("\n"),
+            postal_code,
+            city,
+            country,
+            unwanted: self.unwanted.iter().filter(known).cloned().collect(),
+            ..self
+        };
+        if wrong.is_empty() { Ok(tidied) } else { Err(wrong) }
+    }
+
+    /// Stores them in the records of the person, in one commit, and the names with the account.
+    ///
+    /// # Errors
+    /// [`NotSaved`]
+    pub async fn save(&self, auth: &AuthServer, session: &Session) -> Result<(), NotSaved> {
+        let caller = caller(session);
+        let [mut profile, mut person] = own(auth, &caller, &session.account).await?;
+        self.write(&mut profile.resource, true);
+        self.write(&mut person.resource, false);
+        commit(&auth.fhir, &caller, vec![profile.update(), person.update()]).await?;
+        // For our own pages and id_tokens. If the server stops in between, saving again sets it right.
+        sqlx::query("UPDATE account SET given = $2, family = $3 WHERE id = $1")
+            .bind(&session.account.id)
+            .bind(&self.given)
+            .bind(&self.family)
+            .execute(&auth.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes them into a resource, and leaves what it says besides as it is. A Person has no language, and needs no
+    /// preferences.
+    fn write(&self, resource: &mut Value, is_profile: bool) {
+        let is_patient = resource["resourceType"] == "Patient";
+        let Some(resource) = resource.as_object_mut() else {
+            return;
+        };
+        let official = |name: &Value| name["use"] == "official";
+        change_one(resource, "name", official, |name| {
+            name.insert("use".to_owned(), json!("official"));
+            name.insert("family".to_owned(), json!(self.family));
+            name.insert("given".to_owned(), json!([self.given]));
+            // It would tell the old one.
+            name.remove("text");
+            true
+        });
+        change_one(
+            resource,
+            "telecom",
+            |point| point["system"] == "phone",
+            |point| {
+                point.insert("system".to_owned(), json!("phone"));
+                put(point, "value", &self.phone);
+                !self.phone.is_empty()
+            },
+        );
+        let lines: Vec<&str> = self.street.lines().collect();
+        change_one(
+            resource,
+            "address",
+            |_| true,
+            |address| {
+                match lines.is_empty() {
+                    true => address.remove("line"),
+                    false => address.insert("line".to_owned(), json!(lines)),
+                };
+                address.remove("text");
+                put(address, "postalCode", &self.postal_code);
+                put(address, "city", &self.city);
+                put(address, "country", &self.country);
+                ["line", "postalCode", "city", "country"]
+                    .iter()
+                    .any(|key| address.contains_key(*key))
+            },
+        );
+        if is_profile {
+            let language = json!({"coding": [{"system": LANGUAGES, "code": self.language}]});
+            let is_preferred = |spoken: &Value| !is_patient || spoken["preferred"] == true;
+            change_one(resource, "communication", is_preferred, |spoken| {
+                *spoken = match is_patient {
+                    true => Map::from_iter([("language".to_owned(), language), ("preferred".to_owned(), json!(true))]),
+                    false => language.as_object().cloned().unwrap_or_default(),
+                };
+                !self.language.is_empty()
+            });
+        }
+        let mut extensions: Vec<Value> = resource.remove("extension").iter().flat_map(list).cloned().collect();
+        extensions.retain(|extension| extension["url"] != TIME_ZONE && extension["url"] != PREFERENCE);
+        if !self.time_zone.is_empty() {
+            extensions.push(json!({"url": TIME_ZONE, "valueCode": self.time_zone}));
+        }
+        if is_profile {
+            extensions.extend(self.unwanted.iter().map(|event| {
+                json!({"url": PREFERENCE, "extension": [
+                    {"url": "event", "valueCode": event},
+                    {"url": "channel", "valueCode": "email"},
+                    {"url": "enabled", "valueBoolean": false},
+                ]})
+            }));
+        }
+        if !extensions.is_empty() {
+            resource.insert("extension".to_owned(), json!(extensions));
+        }
+    }
+}
+
+/// Every time zone that can be chosen.
+pub fn zones() -> impl Iterator<Item = String> {
+    // Names without a place are there for old programs.
+    let is_place = |name: &String| name.contains('/') && !name.starts_with("Etc/") && TimeZone::get(name).is_ok();
+    jiff::tz::db().available().map(|name| name.to_string()).filter(is_place)
+}
+
+/// The picture of the person of this session.
+///
+/// # Errors
+/// Those of the store.
+pub async fn picture_of(auth: &AuthServer, session: &Session) -> Result<Option<Picture>, FhirError> {
+    let caller = caller(session);
+    let [profile, _] = own(auth, &caller, &session.account).await?;
+    let Some(id) = photo_of(&profile.resource) else {
+        return Ok(None);
+    };
+    let stored = auth.fhir.store.read(&caller, "Binary", &id).await?;
+    let binary: Option<Value> = stored.and_then(|stored| serde_json::from_str(&stored.json).ok());
+    Ok(binary.as_ref().and_then(|binary| {
+        // Only what `picture::clean` makes is served as what it says it is.
+        let kinds = ["image/jpeg", "image/png"];
+        Some(Picture {
+            content_type: kinds.into_iter().find(|kind| binary["contentType"] == *kind)?,
+            bytes: STANDARD.decode(text(&binary["data"])).ok()?,
+        })
+    }))
+}
+
+/// The id of the Binary that is the picture.
+fn photo_of(profile: &Value) -> Option<String> {
+    let url = profile["photo"][0]["url"].as_str()?;
+    Some(url.strip_prefix("Binary/")?.to_owned())
+}
+
+/// Stores another picture, or none, in place of the one that there is.
+///
+/// # Errors
+/// [`NotSaved`]
+pub async fn save_picture(auth: &AuthServer, session: &Session, picture: Option<&Picture>) -> Result<(), NotSaved> {
+    let caller = caller(session);
+    let [mut profile, mut person] = own(auth, &caller, &session.account).await?;
+    let old = photo_of(&profile.resource);
+    let mut ops = Vec::new();
+    let new = picture.map(|picture| (auth.ids.next().to_string(), picture));
+    if let Some((id, picture)) = &new {
+        let photo = json!({
+            "contentType": picture.content_type,
+            "url": format!("Binary/{id}"),
+            "size": picture.bytes.len(),
+            "creation": auth.clock.now().to_string(),
+        });
+        profile.resource["photo"] = json!([photo]);
+        person.resource["photo"] = photo;
+        ops.push(Op {
+            write: Write::Update {
+                target: Target::Instance {
+                    resource_type: "Binary".to_owned(),
+                    id: id.clone(),
+                },
+                resource: json!({
+                    "resourceType": "Binary", "id": id, "contentType": picture.content_type,
+                    // Whoever may see the person may see the picture.
+                    "securityContext": {"reference": session.account.profile},
+                    "data": STANDARD.encode(&picture.bytes),
+                }),
+                if_match: None,
+                if_none_match_any: false,
+            },
+            full_url: None,
+        });
+    } else {
+        for own in [&mut profile, &mut person] {
+            own.resource.as_object_mut().map(|resource| resource.remove("photo"));
+        }
+    }
+    ops.extend([profile.update(), person.update()]);
+    ops.extend(old.map(|id| Op {
+        write: Write::Delete {
+            target: Target::Instance {
+                resource_type: "Binary".to_owned(),
+                id,
+            },
+            if_match: None,
+        },
+        full_url: None,
+    }));
+    commit(&auth.fhir, &caller, ops).await?;
+    Ok(())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// A part of an extension that has parts.
+fn part<'v>(extension: &'v Value, url: &str) -> &'v Value {
+    list(&extension["extension"])
+        .find(|part| part["url"] == url)
+        .unwrap_or(&Value::Null)
+}
+
+/// Sets a key, or removes it where there is nothing to say.
+fn put(object: &mut Map<String, Value>, key: &str, value: &str) {
+    match value.is_empty() {
+        true => object.remove(key),
+        false => object.insert(key.to_owned(), json!(value)),
+    };
+}
+
+/// Changes the first element of the list under `key` that is the one, or adds one; removes it if `change` says that nothing
+/// is left to say.
+fn change_one(
+    resource: &mut Map<String, Value>,
+    key: &str,
+    is_the_one: impl Fn(&Value) -> bool,
+    change: impl FnOnce(&mut Map<String, Value>) -> bool,
+) {
+    let mut elements: Vec<Value> = resource.remove(key).iter().flat_map(list).cloned().collect();
+    let at = elements.iter().position(is_the_one);
+    let mut element = at.and_then(|at| elements[at].as_object().cloned()).unwrap_or_default();
+    match (change(&mut element), at) {
+        (true, Some(at)) => elements[at] = Value::Object(element),
+        (true, None) => elements.push(Value::Object(element)),
+        (false, Some(at)) => drop(elements.remove(at)),
+        (false, None) => {}
+    }
+    if !elements.is_empty() {
+        resource.insert(key.to_owned(), Value::Array(elements));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn details() -> Details {
+        Details {
+            given: "Ada".to_owned(),
+            family: "King".to_owned(),
+            phone: "+49 30 123456".to_owned(),
+            street: "Some Street 1\nBack house".to_owned(),
+            postal_code: "10115".to_owned(),
+            city: "Berlin".to_owned(),
+            country: "Germany".to_owned(),
+            language: "de".to_owned(),
+            time_zone: "Europe/Berlin".to_owned(),
+            unwanted: vec!["payment-succeeded".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_was_filled_in_is_tidied_or_told() {
+        let mut untidy = details();
+        untidy.street = " Some  Street 1 \r\n\r\n Back house".to_owned();
+        untidy.unwanted.push("account-created".to_owned());
+        assert_eq!(untidy.tidied(), Ok(details()));
+        let wrong = Details {
+            given: " ".to_owned(),
+            phone: "call me".to_owned(),
+            street: "a\nb\nc\nd".to_owned(),
+            city: "x".repeat(101),
+            language: "tlh".to_owned(),
+            time_zone: "Mars/Olympus".to_owned(),
+            ..details()
+        };
+        let fields: Vec<&str> = wrong
+            .tidied()
+            .unwrap_err()
+            .into_iter()
+            .map(|(field, _)| field)
+            .collect();
+        assert_eq!(fields, ["given", "phone", "street", "city", "language", "time_zone"]);
+        let only_names = Details {
+            given: "Ada".to_owned(),
+            family: "King".to_owned(),
+            ..Details::default()
+        };
+        assert!(only_names.tidied().is_ok());
+    }
+
+    #[test]
+    fn a_resource_keeps_what_it_says_besides() {
+        let mut patient = json!({
+            "resourceType": "Patient", "id": "p",
+            "extension": [{"url": "https://other.example", "valueCode": "x"}],
+            "name": [{"use": "maiden", "family": "Byron"}, {"use": "official", "family": "Lovelace", "text": "Ada Lovelace", "prefix": ["Lady"]}],
+            "telecom": [{"system": "email", "value": "ada@home.example"}],
+            "communication": [{"language": {"text": "Latin"}}],
+        });
+        details().write(&mut patient, true);
+        assert_eq!(
+            patient,
+            json!({
+                "resourceType": "Patient", "id": "p",
+                "name": [
+                    {"use": "maiden", "family": "Byron"},
+                    {"use": "official", "family": "King", "prefix": ["Lady"], "given": ["Ada"]},
+                ],
+                "telecom": [{"system": "email", "value": "ada@home.example"}, {"system": "phone", "value": "+49 30 123456"}],
+                "address": [{"line": ["Some Street 1", "Back house"], "postalCode": "10115", "city": "Berlin", "country": "Germany"}],
+                "communication": [
+                    {"language": {"text": "Latin"}},
+                    {"language": {"coding": [{"system": LANGUAGES, "code": "de"}]}, "preferred": true},
+                ],
+                "extension": [
+                    {"url": "https://other.example", "valueCode": "x"},
+                    {"url": TIME_ZONE, "valueCode": "Europe/Berlin"},
+                    {"url": PREFERENCE, "extension": [
+                        {"url": "event", "valueCode": "payment-succeeded"},
+                        {"url": "channel", "valueCode": "email"},
+                        {"url": "enabled", "valueBoolean": false},
+                    ]},
+                ],
+            })
+        );
+        let account = Account {
+            id: String::new(),
+            email: String::new(),
+            role: crate::auth::accounts::Role::Patient,
+            given: "Ada".to_owned(),
+            family: "King".to_owned(),
+            person: String::new(),
+            profile: String::new(),
+            has_totp: false,
+            passkeys: 0,
+            mail_codes: false,
+        };
+        assert_eq!(Details::read(&patient, &account), details());
+        // Taken back, nothing of it is left.
+        let nothing = Details {
+            given: "Ada".to_owned(),
+            family: "King".to_owned(),
+            ..Details::default()
+        };
+        nothing.write(&mut patient, true);
+        let keys: Vec<&String> = patient.as_object().unwrap().keys().collect();
+        assert_eq!(
+            keys,
+            ["resourceType", "id", "name", "telecom", "communication", "extension"]
+        );
+        assert_eq!(patient["communication"], json!([{"language": {"text": "Latin"}}]));
+        assert_eq!(patient["telecom"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn zones_are_places() {
+        let zones: Vec<String> = zones().collect();
+        assert!(zones.len() > 300 && zones.iter().any(|zone| zone == "Europe/Berlin"));
+        assert!(!zones.iter().any(|zone| zone == "EST" || zone == "Etc/GMT+1"));
+    }
+}

@@ -65,8 +65,10 @@ impl Passwords {
         let password = normalized(password);
         let nobody = self.nobody.clone();
         let work = move || {
+            // Made by whoever comes first, and not by the first without an account, who could be told by it.
+            let nobody = nobody.get_or_init(|| hash(&crypto::random_token()));
             let known = kept.is_some();
-            let kept = kept.unwrap_or_else(|| nobody.get_or_init(|| hash(&crypto::random_token())).clone());
+            let kept = kept.unwrap_or_else(|| nobody.clone());
             let fits =
                 PasswordHash::new(&kept).is_ok_and(|kept| argon().verify_password(password.as_bytes(), &kept).is_ok());
             known && fits

@@ -53,6 +53,7 @@ pub const FILES: &[(&str, &str)] = files![
     "operations/schedule-block",
     "questionnaires/visit-intake",
     "search-parameters/appointment-hold-expires",
+    "search-parameters/binary-security-context",
     "search-parameters/communication-about",
     "search-parameters/communication-in-response-to",
     "search-parameters/communication-topic",

@@ -186,8 +186,8 @@ async fn a_refresh_token_ends_with_its_client_its_person_their_consent_and_in_ti
             Some("UPDATE oauth_client SET enabled = true"),
         ),
         (
-            "UPDATE account SET active = false, created_at = $1",
-            Some("UPDATE account SET active = true"),
+            "UPDATE account SET active = false, closed_at = $1, closed_by = 'operator'",
+            Some("UPDATE account SET active = true, closed_at = NULL, closed_by = NULL"),
         ),
         ("DELETE FROM oauth_grant WHERE created_at > $1", None),
     ] {

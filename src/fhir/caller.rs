@@ -130,6 +130,10 @@ impl Caller {
         self.granted.as_deref()
     }
 
+    pub(super) fn shared_grant(&self) -> Option<&Arc<Granted>> {
+        self.granted.as_ref()
+    }
+
     /// The person on whose behalf this runs, if there is one.
     pub fn user(&self) -> Option<&User> {
         self.grant()?.user.as_ref()

@@ -111,6 +111,12 @@ pub trait Operation: Send + Sync {
         false
     }
 
+    /// Whether it asks by itself what its caller may do with what it touches. Another one that changes something is for
+    /// those alone who may do everything.
+    fn judges_its_caller(&self) -> bool {
+        false
+    }
+
     /// Runs it.
     fn call<'a>(
         &'a self,

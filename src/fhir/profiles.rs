@@ -62,7 +62,7 @@ async fn store(server: &FhirServer, files: &[&File]) -> Result<(), CommitError> 
     for file in files {
         let text_of = |name: &str| file.resource[name].as_str().unwrap_or_default().to_owned();
         let (resource_type, id) = (text_of("resourceType"), text_of("id"));
-        let stored = server.store.read(&caller, &resource_type, &id).await?;
+        let stored = server.read(&caller, &resource_type, &id).await?;
         if stored.is_some_and(|stored| stored.deleted) {
             continue;
         }

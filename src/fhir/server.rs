@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::Access;
 use super::access::policy::Policies;
 use super::commit;
 use super::error::FhirError;
@@ -24,6 +25,7 @@ pub struct FhirServer {
     pub search: LiveRegistry,
     pub definitions: &'static Definitions,
     pub validator: Validator,
+    pub access: Access,
     pub hooks: Hooks,
     pub trail: Trail,
     pub clock: Clock,
@@ -87,12 +89,14 @@ impl FhirServer {
         };
         // Read now, so that no request waits for it, and a package that cannot be enforced stops the start.
         Package::medconsult();
+        let access = Access::new(&store, definitions);
         let index_version = commit::index_version(INDEX_VERSION, &settings.base_url);
         Ok(FhirServer {
             store,
             search,
             definitions,
             validator,
+            access,
             hooks,
             trail,
             clock,

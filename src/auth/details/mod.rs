@@ -154,7 +154,7 @@ fn caller(session: &Session) -> Caller {
 async fn own(auth: &AuthServer, caller: &Caller, account: &Account) -> Result<[Own; 2], FhirError> {
     let (profile_type, profile_id) = account.profile.split_once('/').unwrap_or_default();
     let read = async |resource_type: &str, id: &str| {
-        let stored = auth.fhir.store.read(caller, resource_type, id).await?;
+        let stored = auth.fhir.read(caller, resource_type, id).await?;
         let stored = stored.filter(|stored| !stored.deleted);
         let stored = stored.ok_or_else(|| FhirError::not_found(resource_type, id))?;
         Ok::<Own, FhirError>(Own {
@@ -296,7 +296,7 @@ pub async fn picture_of(auth: &AuthServer, session: &Session) -> Result<Option<P
     let Some(id) = photo_of(&profile.resource) else {
         return Ok(None);
     };
-    let stored = auth.fhir.store.read(&caller, "Binary", &id).await?;
+    let stored = auth.fhir.read(&caller, "Binary", &id).await?;
     let binary: Option<Value> = stored.and_then(|stored| serde_json::from_str(&stored.json).ok());
     Ok(binary.as_ref().and_then(|binary| {
         // Only what `picture::clean` makes is served as what it says it is.

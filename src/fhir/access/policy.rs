@@ -43,6 +43,16 @@ pub enum Role {
 impl Role {
     pub const ALL: [Role; 4] = [Role::Patient, Role::Practitioner, Role::Admin, Role::System];
 
+    /// That of an account; a back end in its own name has none.
+    pub fn of(account: Option<super::Role>) -> Role {
+        match account {
+            Some(super::Role::Patient) => Role::Patient,
+            Some(super::Role::Practitioner) => Role::Practitioner,
+            Some(super::Role::Admin) => Role::Admin,
+            None => Role::System,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Role::Patient => "patient",

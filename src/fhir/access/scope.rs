@@ -54,6 +54,11 @@ impl Permissions {
     pub const LOOK: Permissions = Permissions(2 | 16);
     pub const ALL: Permissions = Permissions(31);
 
+    /// These and the others.
+    pub const fn and(self, other: Permissions) -> Permissions {
+        Permissions(self.0 | other.0)
+    }
+
     /// Whether all of `other` is among these.
     pub fn contain(self, other: Permissions) -> bool {
         self.0 & other.0 == other.0
@@ -73,6 +78,12 @@ impl Permissions {
         (rest.is_empty() && permissions != Permissions::NONE).then_some(permissions)
     }
 
+    /// One by one, in the order in which scopes write them.
+    pub fn each(self) -> impl Iterator<Item = Permissions> {
+        let letters = LETTERS.into_iter().map(|(_, permission)| permission);
+        letters.filter(move |permission| self.contain(*permission))
+    }
+
     /// The letters, in the order in which scopes write them.
     pub fn letters(self) -> String {
         LETTERS
@@ -87,7 +98,7 @@ impl BitOr for Permissions {
     type Output = Permissions;
 
     fn bitor(self, other: Permissions) -> Permissions {
-        Permissions(self.0 | other.0)
+        self.and(other)
     }
 }
 

@@ -12,9 +12,10 @@ use super::prepare::{check_content, check_profiles};
 use super::resolve::Current;
 use super::transaction::{Pending, ask_guards, change_of, follow_up};
 use super::{ATTEMPTS, Stop, pause, write};
+use crate::fhir::access::{self, Permissions, judge};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
-use crate::fhir::resource;
+use crate::fhir::resource::{self, StoredResource};
 use crate::fhir::server::FhirServer;
 use crate::fhir::store::{COLUMNS, Ids};
 use crate::fhir::trail::{Event, Kind};
@@ -29,6 +30,9 @@ pub enum LabelChange {
     Remove,
 }
 
+/// Who changes labels sees the others.
+const LETTERS: Permissions = Permissions::READ.and(Permissions::UPDATE);
+
 /// A version whose labels are to change.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelTarget<'t> {
@@ -41,7 +45,7 @@ pub struct LabelTarget<'t> {
 /// Changes the labels of one version and answers its `meta`.
 ///
 /// # Errors
-/// 404 and 410 when the version is not there, 422 when the labels are not valid, 503 as for any write.
+/// 403 when the caller may not read or update it, 404 and 410 when the version is not there, 422 when the labels are not valid, 503 as for any write.
 pub async fn change_labels(
     server: &FhirServer,
     caller: &Caller,
@@ -49,6 +53,7 @@ pub async fn change_labels(
     change: LabelChange,
     labels: &Map<String, Value>,
 ) -> Result<Value, FhirError> {
+    access::require(server, caller, LETTERS, target.resource_type)?;
     for attempt in 1..=ATTEMPTS {
         match attempt_change(server, caller, target, change, labels).await {
             Ok(content) => return Ok(content.get("meta").cloned().unwrap_or_default()),
@@ -117,18 +122,25 @@ impl Change<'_> {
         // The row of the current version stands for the resource: who changes any version holds it.
         let current = current(server, transaction, type_id, id).await?.ok_or_else(not_found)?;
         if version.is_some_and(|version| version != current.stored.version) {
-            return self.change_past(server, caller, transaction, current.stored.rid).await;
+            return self.change_past(server, caller, transaction, &current.stored).await;
         }
+        check(server, caller, transaction, &current.stored, not_found).await?;
         let before = current.content()?.ok_or_else(|| FhirError::gone(resource_type, id))?;
         let mut after = before.clone();
         apply(&mut after, self.change, self.labels);
         if resource::same_content(&before, &after) {
             return Ok(before);
         }
+        let stored = current.stored.clone();
         let mut wave = vec![Pending::relabelled((resource_type, type_id), current, before, after)];
         ask_guards(server, caller, transaction, &mut wave).await?;
         write::write(server, caller, transaction, ids, &mut wave, true).await?;
         let content = wave[0].after.clone().unwrap_or_default();
+        let relabelled = StoredResource {
+            json: resource::to_json(&content),
+            ..stored
+        };
+        check(server, caller, transaction, &relabelled, || refused(resource_type)).await?;
         let changes: Vec<_> = wave
             .into_iter()
             .filter(|p| server.hooks.concern(p.resource_type))
@@ -144,7 +156,7 @@ impl Change<'_> {
         server: &FhirServer,
         caller: &Caller,
         transaction: &mut PgConnection,
-        rid: i64,
+        current: &StoredResource,
     ) -> Result<Value, Stop> {
         const FIND: &str = "SELECT deleted, coalesce(exact, content::text) FROM resource_history \
              WHERE rid = $1 AND version = $2 FOR UPDATE";
@@ -157,12 +169,20 @@ impl Change<'_> {
         } = self.target;
         let version = version.unwrap_or_default();
         let row = sqlx::query(FIND)
-            .bind(rid)
+            .bind(current.rid)
             .bind(version)
             .fetch_optional(&mut *transaction)
             .await?;
-        let row = row.ok_or_else(|| FhirError::version_not_found(resource_type, id, &version.to_string()))?;
+        let not_found = || FhirError::version_not_found(resource_type, id, &version.to_string());
+        let row = row.ok_or_else(not_found)?;
         let (deleted, text): (bool, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+        let past = StoredResource {
+            version,
+            deleted,
+            json: text.clone().unwrap_or_default(),
+            ..current.clone()
+        };
+        check(server, caller, transaction, &past, not_found).await?;
         let before: Value = match text {
             Some(text) if !deleted => {
                 serde_json::from_str(&text).map_err(|_| FhirError::internal("stored content is not JSON"))?
@@ -178,8 +198,13 @@ impl Change<'_> {
         check_profiles(&after)?;
         let text = resource::to_json(&after);
         let exact = (!resource::survives_jsonb(&after)).then_some(&text);
+        let relabelled = StoredResource {
+            json: text.clone(),
+            ..past
+        };
+        check(server, caller, transaction, &relabelled, || refused(resource_type)).await?;
         sqlx::query(STORE)
-            .bind(rid)
+            .bind(current.rid)
             .bind(version)
             .bind(&text)
             .bind(exact)
@@ -194,6 +219,27 @@ impl Change<'_> {
         }
         Ok(after)
     }
+}
+
+/// Refuses a caller who may not read or update a version.
+async fn check(
+    server: &FhirServer,
+    caller: &Caller,
+    transaction: &mut PgConnection,
+    version: &StoredResource,
+    hidden: impl Fn() -> FhirError,
+) -> Result<(), FhirError> {
+    if !judge::may(server, caller, transaction, Permissions::READ, version).await? {
+        return Err(hidden());
+    }
+    match judge::may(server, caller, transaction, Permissions::UPDATE, version).await? {
+        true => Ok(()),
+        false => Err(refused(version.resource_type)),
+    }
+}
+
+fn refused(resource_type: &str) -> FhirError {
+    access::forbidden(Permissions::UPDATE, &format!("this {resource_type}"))
 }
 
 /// The row of a resource, locked; `None` if there never was one.

@@ -8,6 +8,7 @@
 //! | check, give ids, rewrite links between the entries, validate | `prepare` | none |
 //! | take the locks of the criteria; find what they match | `resolve` | 0, or 4 |
 //! | lock the resources that are there, in order of rid | `resolve` | 0 or 1 |
+//! | judge what is there, and what was written, by what the caller may do | `authority` | 0 to 4 |
 //! | guards; conditional references; validate what they changed; profiles | `transaction` | 0 or 1 |
 //! | index; give numbers to new systems and targets | `write` | 0 in the usual case |
 //! | store versions and index rows | `write` | 1 |
@@ -34,6 +35,7 @@
 //! **An update that changes nothing makes no version**: a client that writes back what it read finds the same version.
 
 mod append;
+mod authority;
 mod changes;
 mod labels;
 mod prepare;
@@ -49,12 +51,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use self::append::append;
+use self::authority::Authority;
 pub use self::labels::{LabelChange, LabelTarget, change_labels};
 use self::prepare::Prepared;
 pub(super) use self::prepare::{check_content, refuse};
 pub use self::statement::index_tables;
 pub(super) use self::write::{Anew, index_version, reindex};
-use super::caller::{Caller, Permissions};
+use super::access::{self, Permissions};
+use super::caller::Caller;
 use super::error::FhirError;
 use super::patch::Patch;
 use super::resource::StoredResource;
@@ -86,6 +90,16 @@ pub enum Write {
 }
 
 impl Write {
+    /// The type that it writes.
+    fn resource_type(&self) -> &str {
+        match self {
+            Write::Create { resource, .. } => resource["resourceType"].as_str().unwrap_or_default(),
+            Write::Update { target, .. } | Write::Patch { target, .. } | Write::Delete { target, .. } => {
+                target.resource_type()
+            }
+        }
+    }
+
     /// What a caller needs for it. An update that creates what is not there counts as an update
     /// (<https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html>). Criteria tell what matches them.
     fn permissions(&self) -> Permissions {
@@ -156,7 +170,7 @@ pub enum Effect {
 pub struct Outcome {
     pub effect: Effect,
     /// The version that is current now. After [`Effect::NothingToDelete`], the deletion that was there; version 0 and an
-    /// empty id if there never was anything.
+    /// empty id if there never was anything. Its `json` is empty, too, where the caller may not read it.
     pub stored: StoredResource,
 }
 
@@ -237,20 +251,27 @@ pub async fn commit(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Resul
 /// The same, without a record of what is refused.
 async fn commit_unrecorded(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Result<Vec<Outcome>, CommitError> {
     for (index, op) in ops.iter().enumerate() {
-        caller.require(op.write.permissions()).at_op(index)?;
+        let resource_type = op.write.resource_type();
+        // Of a type that there is not, nobody may do anything; what is wrong with it is told by who prepares it.
+        if server.store.types().id(resource_type).is_some() {
+            access::require(server, caller, op.write.permissions(), resource_type).at_op(index)?;
+        }
     }
     let mut prepared = Prepared::new(server, ops)?;
+    let authority = Authority { server, caller };
+    let is_plain = prepared.is_plain() && !authority.must_judge(&prepared);
     let changes_registry = prepared
         .steps
         .iter()
         .any(|step| step.resource_type == "SearchParameter");
     for attempt in 1..=ATTEMPTS {
-        let result = match prepared.is_plain() {
+        let result = match is_plain {
             true => prepared.store_plain(server, caller).await,
             false => prepared.store(server, caller).await,
         };
         match result {
-            Ok(outcomes) => {
+            Ok(mut outcomes) => {
+                authority.hide_unreadable_types(&mut outcomes);
                 // Who stores a search parameter may use it at once. Should this fail, the next write makes up for it.
                 if changes_registry && let Err(error) = server.search.refresh(&server.store).await {
                     tracing::warn!(%error, "the search parameters could not be read again");

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
+use super::authority::{Authority, Made};
 use super::prepare::{Action, Prepared, Step, check_content, check_profiles, overlap};
 use super::provenance::{self, Written};
 use super::resolve::{Current, Found, instant_after, instant_of, matches_all};
@@ -186,6 +187,8 @@ impl Prepared {
         ids: &mut Ids<'_>,
     ) -> Result<Vec<Outcome>, Stop> {
         let found = self.resolve(server, caller, transaction).await?;
+        let authority = Authority { server, caller };
+        authority.check_found(transaction, &self.steps, &found).await?;
         let Decision {
             mut pending,
             mut outcomes,
@@ -204,6 +207,7 @@ impl Prepared {
         }
         let mut changes = Vec::new();
         let mut written = Written::default();
+        let mut made = Vec::new();
         let mut resolved = HashMap::new();
         while !pending.is_empty() {
             let mut wave = next_wave(&mut pending);
@@ -227,6 +231,11 @@ impl Prepared {
             }
             let stored = write::write(server, caller, transaction, ids, &mut wave, true).await?;
             for (p, stored) in wave.into_iter().zip(stored) {
+                made.extend((!stored.deleted).then_some(Made {
+                    op: p.op,
+                    rid: p.rid,
+                    resource_type: p.resource_type,
+                }));
                 let is_watched = server.hooks.concern(p.resource_type);
                 outcomes.push((
                     p.op,
@@ -238,7 +247,9 @@ impl Prepared {
                 changes.extend(is_watched.then(|| change_of(p)));
             }
         }
+        authority.check_made(transaction, &self.steps, &made).await?;
         follow_up(server, caller, transaction, &changes).await?;
+        authority.hide_unreadable(transaction, &mut outcomes).await?;
         let mut by_op: HashMap<usize, Outcome> = outcomes.into_iter().collect();
         for (op, first) in same_as {
             if let Some(Outcome { stored, .. }) = by_op.get(&first) {

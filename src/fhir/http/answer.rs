@@ -115,7 +115,8 @@ impl Answer {
         let is_delete = matches!(effect, Effect::Deleted | Effect::NothingToDelete);
         let body = match preferences.returned {
             Returned::OperationOutcome => Some(operation_outcome(&[Issue::information(text)])),
-            Returned::Representation if !is_delete => Some(stored.json),
+            // What the client may not read is not shown, whatever it prefers.
+            Returned::Representation if !is_delete && !stored.json.is_empty() => Some(stored.json),
             Returned::Representation | Returned::Minimal => None,
         };
         let status = if is_delete && body.is_some() {

@@ -49,7 +49,7 @@ pub async fn history(server: &FhirServer, caller: &Caller, scope: HistoryScope<'
     let answer = async {
         ask.check_parameters(&["_since", "_at", "_count", CURSOR])?;
         let query = read_query(server, &ask)?;
-        let page = server.store.history(caller, scope, &query).await?;
+        let page = server.history(caller, scope, &query).await?;
         let answer = bundle(server, &path, &ask, &page).map(Answer::with_body)?;
         Ok(answer.showing(&page.entries))
     };

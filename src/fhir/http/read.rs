@@ -40,7 +40,7 @@ fn event(resource_type: &str, id: &str) -> Event {
 }
 
 async fn current(server: &FhirServer, caller: &Caller, resource_type: &str, id: &str) -> Result<StoredResource> {
-    match server.store.read(caller, resource_type, id).await? {
+    match server.read(caller, resource_type, id).await? {
         None => Err(FhirError::not_found(resource_type, id)),
         Some(stored) if stored.deleted => Err(FhirError::gone(resource_type, id)),
         Some(stored) => Ok(stored),

@@ -57,7 +57,7 @@ async fn version_of(
     if number.to_string() != version {
         return Err(unknown());
     }
-    match server.store.vread(caller, resource_type, id, number).await? {
+    match server.vread(caller, resource_type, id, number).await? {
         None => Err(unknown()),
         Some(stored) if stored.deleted => Err(FhirError::gone(resource_type, id)),
         Some(stored) => Ok(stored),

@@ -4,7 +4,7 @@
 //!
 //! | on | `$meta` answers |
 //! |---|---|
-//! | the system, a type | every label that some resource carries |
+//! | the system, a type | every label that some resource carries which the caller may search |
 //! | an instance, a version | its `meta` as it is |
 //!
 //! The other two are for an instance or a version. They change it where it stands: no version is made.
@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
+use crate::fhir::access::{Permissions, judge};
 use crate::fhir::caller::Caller;
 use crate::fhir::commit::{LabelChange, LabelTarget, change_labels};
 use crate::fhir::error::FhirError;
@@ -113,6 +114,10 @@ impl Operation for MetaAdd {
         true
     }
 
+    fn judges_its_caller(&self) -> bool {
+        true
+    }
+
     fn call<'a>(
         &'a self,
         server: &'a FhirServer,
@@ -129,6 +134,10 @@ impl Operation for MetaDelete {
     }
 
     fn takes_versions(&self) -> bool {
+        true
+    }
+
+    fn judges_its_caller(&self) -> bool {
         true
     }
 
@@ -222,14 +231,14 @@ async fn of_instance(
 ) -> Result<Value, FhirError> {
     let (stored, unknown) = match version {
         None => (
-            server.store.read(caller, resource_type, id).await?,
+            server.read(caller, resource_type, id).await?,
             FhirError::not_found(resource_type, id),
         ),
         Some(text) => {
             let unknown = FhirError::version_not_found(resource_type, id, text);
             match version_number(text) {
                 None => (None, unknown),
-                Some(number) => (server.store.vread(caller, resource_type, id, number).await?, unknown),
+                Some(number) => (server.vread(caller, resource_type, id, number).await?, unknown),
             }
         }
     };
@@ -244,31 +253,24 @@ async fn of_instance(
 
 /// Every label that some resource, or some of a type, carries. The index rows say which there are; codes stand in them
 /// without case and displays not at all, so each is read from the newest resource that has it.
-async fn in_use(server: &FhirServer, _: &Caller, resource_type: Option<&str>) -> Result<Value, FhirError> {
-    const SQL: &str = "SELECT DISTINCT r.content->'meta' FROM ( \
-             SELECT max(t.rid) AS rid FROM idx_token t WHERE t.param = ANY ($1) GROUP BY t.param, t.code, t.system \
-             UNION SELECT max(u.rid) FROM idx_uri u WHERE u.param = ANY ($1) GROUP BY u.param, u.uri \
-         ) m JOIN resource r ON r.rid = m.rid WHERE NOT r.deleted";
-    let types: Vec<&str> = match resource_type {
-        Some(name) => vec![name],
-        None => server.definitions.resource_types().map(|ty| ty.name.as_str()).collect(),
-    };
+async fn in_use(server: &FhirServer, caller: &Caller, resource_type: Option<&str>) -> Result<Value, FhirError> {
     let registry = server.search.current();
     let codes = ["_profile", "_security", "_tag"];
-    let params: Vec<i16> = types
-        .iter()
-        .flat_map(|name| codes.iter().filter_map(|code| registry.parameter(name, code)))
-        .map(|parameter| parameter.id)
-        .collect();
+    let judge = judge::of_types(server, caller, Permissions::SEARCH, resource_type)?;
+    let params = |name: &str| {
+        let parameters = codes.iter().filter_map(|code| registry.parameter(name, code));
+        parameters.map(|parameter| parameter.id).collect::<Vec<_>>()
+    };
+    let params: Vec<i16> = judge.types.iter().flat_map(|name| params(name)).collect();
     let mut lease = server.store.planned().await?;
-    let metas: Vec<(Value,)> = sqlx::query_as(SQL).bind(params).fetch_all(&mut *lease).await?;
+    let metas = judge.labels(&mut lease, params).await?;
     lease.release();
 
     let mut result = Map::new();
     for kind in ["profile", "security", "tag"] {
         // In an order that does not change from call to call.
         let mut labels: BTreeMap<String, &Value> = BTreeMap::new();
-        for (meta,) in &metas {
+        for meta in &metas {
             for label in meta[kind].as_array().into_iter().flatten() {
                 let key = match label {
                     Value::Object(coding) => format!("{:?}|{:?}", coding.get("system"), coding.get("code")),

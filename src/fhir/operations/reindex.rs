@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::Connection;
 
-use crate::fhir::caller::Caller;
+use crate::fhir::caller::{Caller, Permissions};
 use crate::fhir::error::{FhirError, excerpt};
 use crate::fhir::hooks::{Operation, OperationInput};
 use crate::fhir::http::Answer;
@@ -58,10 +58,11 @@ impl Operation for ReindexStatus {
     fn call<'a>(
         &'a self,
         server: &'a FhirServer,
-        _: &'a Caller,
+        caller: &'a Caller,
         input: OperationInput,
     ) -> BoxFuture<'a, Result<Answer, FhirError>> {
         Box::pin(async move {
+            caller.require(Permissions::LOOK)?;
             let number = |text: &str| {
                 text.parse()
                     .map_err(|_| FhirError::bad_value("'run' is the number of a run."))

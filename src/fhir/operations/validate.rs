@@ -78,11 +78,7 @@ async fn validate(server: &FhirServer, caller: &Caller, input: &OperationInput) 
     let resource = match (parameters.value("resource"), &input.id) {
         (Some(resource), _) => resource,
         (None, Some(id)) => {
-            let found = server
-                .store
-                .read(caller, expected, id)
-                .await
-                .map_err(Refusal::Request)?;
+            let found = server.read(caller, expected, id).await.map_err(Refusal::Request)?;
             match found.filter(|found| !found.deleted) {
                 // A delete needs no more than that there is something to delete; what is stored was valid when it came.
                 Some(_) if parameters.text("mode") == Some("delete") => return Ok(Vec::new()),

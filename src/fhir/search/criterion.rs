@@ -10,24 +10,26 @@ use super::types::{concept, date, quantity, reference, string, token, uri};
 use crate::fhir::error::Issue;
 
 /// A search as it will be run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Search {
     pub types: Types,
     /// Below the base: `Patient`, empty for all types, `Patient/1/Observation`.
     pub path: String,
     /// All must hold.
-    pub(super) criteria: Vec<Criterion>,
+    pub(in crate::fhir) criteria: Vec<Criterion>,
     pub(super) sort: Vec<SortKey>,
-    pub(super) includes: Vec<Include>,
+    pub(in crate::fhir) includes: Vec<Include>,
+    /// What includes may lead to; `None` for everything.
+    pub(in crate::fhir) includable: Option<Criterion>,
     /// Matches on a page; 0 asks for the total alone.
     pub count: u32,
     pub total: Total,
     /// Whether the answer tells how it was found.
     pub explain: bool,
     pub(super) cursor: Option<Cursor>,
-    pub(super) contained: Contained,
+    pub(in crate::fhir) contained: Contained,
     /// Parameters that may not have found everything.
-    pub(super) concerns: Vec<Concern>,
+    pub(in crate::fhir) concerns: Vec<Concern>,
     /// What was ignored, for the client.
     pub warnings: Vec<Issue>,
     /// The pairs that were honoured, but for the cursor: what `self` links to.
@@ -56,18 +58,7 @@ impl Search {
     /// Calls `visit` with the number of every parameter whose index rows it reads.
     pub(super) fn visit_params(&self, visit: &mut impl FnMut(i16)) {
         for criterion in &self.criteria {
-            criterion.visit(&mut |criterion| match criterion {
-                Criterion::Rows { params, .. } | Criterion::Chain { params, .. } | Criterion::Has { params, .. } => {
-                    params.iter().for_each(|&param| visit(param));
-                }
-                Criterion::Ids { .. }
-                | Criterion::Resource { .. }
-                | Criterion::LastUpdated(_)
-                | Criterion::Text(_)
-                | Criterion::All(_)
-                | Criterion::Any(_)
-                | Criterion::Not(_) => {}
-            });
+            criterion.visit_params(visit);
         }
         for key in &self.sort {
             if let SortBy::Parameter { params, .. } = &key.by {
@@ -105,7 +96,7 @@ pub enum Types {
 
 impl Types {
     /// `None` for no type at all.
-    pub(super) fn of(types: &[ResourceType]) -> Option<Types> {
+    pub(in crate::fhir) fn of(types: &[ResourceType]) -> Option<Types> {
         match types {
             [] => None,
             [one] => Some(Types::One(*one)),
@@ -166,12 +157,90 @@ pub(in crate::fhir) enum Criterion {
     All(Vec<Criterion>),
     Any(Vec<Criterion>),
     Not(Box<Criterion>),
+    /// Is of one of these types.
+    OfTypes(Types),
+    /// Is part of the record of some patients: refers to one of them by one of these parameters, or, with `itself`, is one.
+    Record {
+        params: Vec<i16>,
+        itself: bool,
+        of: Patients,
+    },
+    /// Refers by one of these parameters to a resource that meets the criterion.
+    Guarded {
+        params: Vec<i16>,
+        by: Box<Criterion>,
+    },
+    /// What the caller may see. A contained resource is seen with its container, which must meet `container`; `None` where
+    /// that has been asked already.
+    Permitted {
+        rule: Box<Criterion>,
+        container: Option<Box<Criterion>>,
+    },
+}
+
+/// Whose record something is part of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::fhir) enum Patients {
+    /// The Patient with this id.
+    One(String),
+    /// Those whom the caller is, or acts for.
+    Own,
+    /// Those whom the caller looks after, but for what they refuse.
+    CaredFor,
+    /// Those for whom the caller broke the glass, whatever they refuse.
+    BreakGlass,
+    /// Either of the last two.
+    CaredForOrBreakGlass,
+}
+
+impl Patients {
+    /// Whether ties between the caller and patients decide.
+    pub(super) fn are_tied(&self) -> bool {
+        !matches!(self, Patients::One(_) | Patients::Own)
+    }
+
+    /// Whether what patients refuse counts.
+    pub(super) fn may_refuse(&self) -> bool {
+        matches!(self, Patients::CaredFor | Patients::CaredForOrBreakGlass)
+    }
 }
 
 impl Criterion {
+    /// Nothing meets it.
+    pub(in crate::fhir) fn nothing() -> Criterion {
+        Criterion::Any(Vec::new())
+    }
+
+    /// Whether it asks whose record something is part of.
+    pub(in crate::fhir) fn asks_for_patients(&self) -> bool {
+        let mut asks = false;
+        self.visit(&mut |criterion| asks |= matches!(criterion, Criterion::Record { .. } | Criterion::Guarded { .. }));
+        asks
+    }
+
+    /// Whether only resources of the types that it was read for can meet it.
+    pub(in crate::fhir) fn implies_type(&self) -> bool {
+        match self {
+            Criterion::Rows { negated, .. } => !negated,
+            Criterion::Record { .. }
+            | Criterion::Guarded { .. }
+            | Criterion::Resource { .. }
+            | Criterion::OfTypes(_)
+            | Criterion::Chain { .. } => true,
+            Criterion::All(criteria) => criteria.iter().any(Criterion::implies_type),
+            Criterion::Any(criteria) => criteria.iter().all(Criterion::implies_type),
+            Criterion::Permitted { rule, .. } => rule.implies_type(),
+            Criterion::Ids { .. }
+            | Criterion::LastUpdated(_)
+            | Criterion::Text(_)
+            | Criterion::Has { .. }
+            | Criterion::Not(_) => false,
+        }
+    }
+
     /// Takes in `other`, about resources of another type, if both together can be asked as one criterion; answers
     /// whether it did.
-    pub(super) fn absorb(&mut self, other: &Criterion) -> bool {
+    pub(in crate::fhir) fn absorb(&mut self, other: &Criterion) -> bool {
         if self == other {
             return true;
         }
@@ -217,6 +286,18 @@ impl Criterion {
                 absorbed
             }
             (Criterion::Not(criterion), Criterion::Not(other)) => criterion.absorb(other),
+            (
+                Criterion::Record { params, itself, of },
+                Criterion::Record {
+                    params: more,
+                    itself: too,
+                    of: others,
+                },
+            ) if of == others => {
+                params.extend(more);
+                *itself |= *too;
+                true
+            }
             _ => false,
         }
     }
@@ -247,12 +328,17 @@ impl Criterion {
             | Criterion::Resource { .. }
             | Criterion::LastUpdated(_)
             | Criterion::Text(_)
+            | Criterion::OfTypes(_)
+            | Criterion::Record { .. }
             | Criterion::Rows { .. } => 1,
             Criterion::Chain { criteria, .. }
             | Criterion::Has { criteria, .. }
             | Criterion::All(criteria)
             | Criterion::Any(criteria) => 1 + criteria.iter().map(Criterion::size).sum::<usize>(),
-            Criterion::Not(criterion) => 1 + criterion.size(),
+            Criterion::Not(criterion) | Criterion::Guarded { by: criterion, .. } => 1 + criterion.size(),
+            Criterion::Permitted { rule, container } => {
+                1 + rule.size() + container.as_ref().map_or(0, |container| container.size())
+            }
         }
     }
 
@@ -264,6 +350,8 @@ impl Criterion {
             | Criterion::Resource { .. }
             | Criterion::LastUpdated(_)
             | Criterion::Text(_)
+            | Criterion::OfTypes(_)
+            | Criterion::Record { .. }
             | Criterion::Rows { .. } => {}
             Criterion::Chain { criteria, .. }
             | Criterion::Has { criteria, .. }
@@ -273,8 +361,34 @@ impl Criterion {
                     criterion.visit(visit);
                 }
             }
-            Criterion::Not(criterion) => criterion.visit(visit),
+            Criterion::Not(criterion) | Criterion::Guarded { by: criterion, .. } => criterion.visit(visit),
+            Criterion::Permitted { rule, container } => {
+                rule.visit(visit);
+                if let Some(container) = container {
+                    container.visit(visit);
+                }
+            }
         }
+    }
+
+    /// Calls `visit` with the number of every parameter whose index rows it reads.
+    pub(super) fn visit_params(&self, visit: &mut impl FnMut(i16)) {
+        self.visit(&mut |criterion| match criterion {
+            Criterion::Rows { params, .. }
+            | Criterion::Chain { params, .. }
+            | Criterion::Has { params, .. }
+            | Criterion::Record { params, .. }
+            | Criterion::Guarded { params, .. } => params.iter().for_each(|&param| visit(param)),
+            Criterion::Ids { .. }
+            | Criterion::Resource { .. }
+            | Criterion::OfTypes(_)
+            | Criterion::LastUpdated(_)
+            | Criterion::Text(_)
+            | Criterion::All(_)
+            | Criterion::Any(_)
+            | Criterion::Not(_)
+            | Criterion::Permitted { .. } => {}
+        });
     }
 
     /// Calls `visit` with all that index rows are compared with, at any depth.
@@ -374,7 +488,7 @@ pub(super) enum SortBy {
 
 /// <https://hl7.org/fhir/R4/search.html#include>
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Include {
+pub(in crate::fhir) struct Include {
     /// The reference parameters to follow.
     pub params: Vec<i16>,
     /// From the target to those that refer to it (`_revinclude`).
@@ -389,7 +503,7 @@ pub(super) struct Include {
 /// How references by canonical URL are followed (<https://hl7.org/fhir/R4/references.html#canonical>): the `url` and
 /// `version` parameters of the types that they can lead to.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct Canonical {
+pub(in crate::fhir) struct Canonical {
     pub urls: Vec<i16>,
     pub versions: Vec<i16>,
 }

@@ -3,6 +3,7 @@
 use super::plan::{LastParameters, Numbers, Plan};
 use super::reindex::honesty;
 use super::{Search, Statements};
+use crate::fhir::access;
 use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
 use crate::fhir::resource::StoredResource;
@@ -14,13 +15,15 @@ pub const MAX_LAST: i64 = 5_000;
 /// Of each kind of Observation among the matches of `search` the `max` latest, and what ties with the last of them.
 ///
 /// # Errors
-/// 422 when there are more than [`MAX_LAST`], 503 when the database cannot answer or takes too long.
+/// 403 when the caller may search no Observations, 422 when there are more than [`MAX_LAST`], 503 when the database cannot answer or takes too long.
 pub async fn last_of_each(
     server: &FhirServer,
-    _: &Caller,
+    caller: &Caller,
     search: &Search,
     max: u32,
 ) -> Result<Vec<StoredResource>, FhirError> {
+    let narrowed = access::restrict(server, caller, search)?;
+    let search = &*narrowed;
     honesty::require_complete(&search.concerns)?;
     let registry = server.search.current();
     let number = |code: &str| {
@@ -35,7 +38,7 @@ pub async fn last_of_each(
     };
     let mut lease = server.store.planned().await?;
     let mut statements = Statements::new(&mut lease, false);
-    let numbers = Numbers::look_up(&server.store, statements.connection(), [search], true).await?;
+    let numbers = Numbers::look_up(server, caller, statements.connection(), [search], true).await?;
     let rows = match Plan::new(search, &numbers) {
         None => Vec::new(),
         Some(plan) => {

@@ -27,6 +27,7 @@ mod criterion;
 mod cursor;
 pub mod explain;
 pub mod index;
+mod judge;
 mod last;
 mod layout;
 pub mod own;
@@ -44,19 +45,23 @@ use std::collections::HashMap;
 use serde_json::Value;
 use sqlx::{PgConnection, Row};
 
+pub(super) use contained::Contained;
+pub(super) use criterion::{Criterion, Matches, Patients};
 pub use criterion::{ResourceType, Search, Total, Types};
 pub use explain::{Explained, Step};
+pub(super) use judge::Judge;
 pub use last::{MAX_LAST, last_of_each};
 pub use page::page_bundle;
 pub(super) use parse::conditions;
 pub use parse::{Scope, parse};
 pub use registry::{Family, LiveRegistry, Parameter, SearchRegistry};
+pub(super) use types::reference;
 
-use self::contained::Contained;
 use self::cursor::Cursor;
 use self::explain::Statements;
 use self::plan::{MAX_INCLUDED, Numbers, Plan};
 use self::reindex::honesty;
+use super::access;
 use super::caller::Caller;
 use super::error::{FhirError, Issue, IssueType};
 use super::http::query::Query;
@@ -93,14 +98,16 @@ pub struct SearchPage {
 /// Runs a search for a caller.
 ///
 /// # Errors
-/// 422 for a total of more resources than may be counted, 503 when the database cannot answer or takes too long.
-pub async fn search(server: &FhirServer, _: &Caller, search: &Search) -> Result<SearchPage, FhirError> {
+/// 403 where the caller may see nothing of what is searched, 422 for a total of more resources than may be counted, 503 when the database cannot answer or takes too long.
+pub async fn search(server: &FhirServer, caller: &Caller, search: &Search) -> Result<SearchPage, FhirError> {
+    let narrowed = access::restrict(server, caller, search)?;
+    let search = &*narrowed;
     let behind = match search.looks_for_text() {
         true => text::catch_up(&server.store).await?,
         false => None,
     };
     let mut lease = server.store.direct().await?;
-    let numbers = match Numbers::look_up(&server.store, &mut lease, [search], true).await {
+    let numbers = match Numbers::look_up(server, caller, &mut lease, [search], true).await {
         Ok(numbers) => numbers,
         Err(error) => {
             // What is wrong with a search says nothing against the connection.
@@ -184,7 +191,7 @@ async fn run(
     if !search.includes.is_empty() && !page.matches.is_empty() {
         let rids: Vec<i64> = page.matches.iter().map(|resource| resource.rid).collect();
         let rows = statements
-            .fetch("included", || plan::included(&search.includes, &rids))
+            .fetch("included", || plan::included(search, plan.numbers(), &rids))
             .await?;
         page.included = rows
             .iter()
@@ -309,7 +316,7 @@ async fn estimate(statements: &mut Statements<'_>, plan: &Plan<'_>) -> Result<u6
     Ok(rows.max(exact))
 }
 
-/// At most two matches, rid and id, of each conditional criterion: its type and its raw query.
+/// At most two matches that the caller may see, rid and id, of each conditional criterion: its type and its raw query.
 ///
 /// Runs on the caller's connection, so that a transaction sees what it wrote itself. Criteria must say something, and
 /// nothing in them may be unknown: a condition that was half understood could change the wrong resource.
@@ -319,16 +326,18 @@ async fn estimate(statements: &mut Statements<'_>, plan: &Plan<'_>) -> Result<u6
 pub async fn matches_all(
     connection: &mut PgConnection,
     server: &FhirServer,
-    _: &Caller,
+    caller: &Caller,
     criteria: &[(String, String)],
 ) -> Result<Vec<Vec<(i64, String)>>, (Option<usize>, FhirError)> {
     let mut searches = Vec::with_capacity(criteria.len());
     for (n, (resource_type, query)) in criteria.iter().enumerate() {
-        searches.push(condition(server, resource_type, query).map_err(|error| (Some(n), error))?);
+        let found = condition(server, resource_type, query)
+            .and_then(|search| Ok(access::restrict(server, caller, &search)?.into_owned()));
+        searches.push(found.map_err(|error| (Some(n), error))?);
     }
     let mut found = vec![Vec::new(); criteria.len()];
     let everything = |error: FhirError| (None, error);
-    let numbers = Numbers::look_up(&server.store, connection, &searches, false)
+    let numbers = Numbers::look_up(server, caller, connection, &searches, false)
         .await
         .map_err(everything)?;
     let plans: Vec<_> = searches

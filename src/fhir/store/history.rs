@@ -14,7 +14,6 @@ use sqlx::QueryBuilder;
 use sqlx::postgres::PgConnection;
 
 use super::{Micros, Store};
-use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
 use crate::fhir::resource::StoredResource;
 
@@ -47,6 +46,16 @@ pub struct HistoryPage {
     /// How many versions there are on all pages. Counting a type's history reads all of it, so that is done only when
     /// nothing else is asked (`_count=0`); for one resource it is always told.
     pub total: Option<u64>,
+}
+
+impl HistoryPage {
+    /// The place after an entry.
+    pub(in crate::fhir) fn place_of(entry: &StoredResource) -> Cursor {
+        Cursor {
+            last_updated: entry.last_updated.into(),
+            rid: entry.rid,
+        }
+    }
 }
 
 /// The place between two pages. Opaque to clients: they get it in a link and send it back.
@@ -87,15 +96,14 @@ impl Store {
     ///
     /// # Errors
     /// 404 for the history of a resource that never was, or of a type that R4 does not have.
-    pub async fn history(
+    pub(in crate::fhir) async fn history(
         &self,
-        _: &Caller,
         scope: HistoryScope<'_>,
         query: &HistoryQuery,
     ) -> Result<HistoryPage, FhirError> {
         let mut lease = self.planned().await?;
         let page = match Filter::resolve(self, &mut lease, scope).await {
-            Ok(filter) => self.history_page(&mut lease, filter, query).await,
+            Ok(filter) => self.history_page(&mut lease, &filter, query).await,
             Err(error) => Err(error),
         };
         // A resource that never was is no fault of the connection.
@@ -105,10 +113,10 @@ impl Store {
         page
     }
 
-    async fn history_page(
+    pub(in crate::fhir) async fn history_page(
         &self,
         connection: &mut PgConnection,
-        filter: Filter,
+        filter: &Filter,
         query: &HistoryQuery,
     ) -> Result<HistoryPage, FhirError> {
         let total = match filter {
@@ -144,16 +152,16 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         let more = entries.len() > query.count as usize;
         entries.truncate(query.count as usize);
-        let place = |entry: &StoredResource| Cursor {
-            last_updated: entry.last_updated.into(),
-            rid: entry.rid,
+        let next = if more {
+            entries.last().map(HistoryPage::place_of)
+        } else {
+            None
         };
-        let next = if more { entries.last().map(place) } else { None };
         Ok(HistoryPage { entries, next, total })
     }
 }
 
-async fn count(connection: &mut PgConnection, filter: Filter, query: &HistoryQuery) -> Result<u64, FhirError> {
+async fn count(connection: &mut PgConnection, filter: &Filter, query: &HistoryQuery) -> Result<u64, FhirError> {
     let unpaged = HistoryQuery {
         cursor: None,
         ..query.clone()
@@ -210,15 +218,20 @@ impl Source {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Filter {
+/// Whose versions a history has.
+#[derive(Clone)]
+pub(in crate::fhir) enum Filter {
     Rid(i64),
+    Rids(Vec<i64>),
     Type(i16),
+    Types(Vec<i16>),
     All,
 }
 
 impl Filter {
-    async fn resolve(
+    /// # Errors
+    /// 404 for a resource that never was, and a type that R4 does not have.
+    pub(in crate::fhir) async fn resolve(
         store: &Store,
         connection: &mut PgConnection,
         scope: HistoryScope<'_>,
@@ -240,10 +253,12 @@ impl Filter {
         }
     }
 
-    fn push(self, sql: &mut QueryBuilder<sqlx::Postgres>, query: &HistoryQuery) {
+    fn push(&self, sql: &mut QueryBuilder<sqlx::Postgres>, query: &HistoryQuery) {
         match self {
-            Filter::Rid(rid) => sql.push(" AND v.rid = ").push_bind(rid),
-            Filter::Type(type_id) => sql.push(" AND v.type = ").push_bind(type_id),
+            Filter::Rid(rid) => sql.push(" AND v.rid = ").push_bind(*rid),
+            Filter::Rids(rids) => sql.push(" AND v.rid = ANY(").push_bind(rids.clone()).push(")"),
+            Filter::Type(type_id) => sql.push(" AND v.type = ").push_bind(*type_id),
+            Filter::Types(types) => sql.push(" AND v.type = ANY(").push_bind(types.clone()).push(")"),
             Filter::All => sql,
         };
         if let Some(since) = query.since {

@@ -124,6 +124,29 @@ impl<'s> Ids<'s> {
         self.intern_targets(connection).await
     }
 
+    /// Finds the missing numbers and makes none: what has no number, no index row can name, and it becomes -1.
+    pub(in crate::fhir) async fn find(&mut self, connection: &mut PgConnection) -> Result<(), FhirError> {
+        let systems = std::mem::take(&mut self.missing_systems);
+        let names: Vec<&str> = systems.iter().map(String::as_str).collect();
+        let found = self.store.find_systems(connection, &names, false).await?;
+        for uri in systems {
+            let id = found.get(&uri).copied().unwrap_or(-1);
+            self.systems.insert(uri, id);
+        }
+        let targets = std::mem::take(&mut self.missing_targets);
+        let types = &self.store.types;
+        let named = targets
+            .iter()
+            .filter_map(|(type_id, id)| Some((types.name(*type_id)?, id.as_str())));
+        let named: Vec<(&str, &str)> = named.collect();
+        let found = self.store.find_targets(connection, &named, false).await?;
+        for (resource_type, id) in named {
+            let rid = found.get(&(resource_type.to_owned(), id.to_owned())).copied();
+            self.targets.insert(target_key(resource_type, id), rid.unwrap_or(-1));
+        }
+        Ok(())
+    }
+
     async fn intern_systems(&mut self, connection: &mut PgConnection) -> Result<(), FhirError> {
         // The second look finds what another transaction added since the first.
         const FIND: &str = "SELECT id, uri FROM system WHERE uri = ANY ($1)";

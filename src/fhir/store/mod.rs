@@ -1,6 +1,7 @@
 //! The store as it is read: one resource, one version, a history. Written only by [`commit`](super::commit).
 //!
-//! Every function that returns data takes the [`Caller`] it is for.
+//! What is here knows no callers and leaves this module's parent through [`access`](super::access) alone: what a caller may
+//! read, `FhirServer::read`, `vread` and `history` tell.
 
 mod connections;
 mod history;
@@ -16,12 +17,12 @@ use sqlx::postgres::{PgConnection, PgRow};
 
 pub(super) use connections::Connections;
 pub use connections::Lease;
+pub(super) use history::Filter;
 pub use history::{Cursor, HistoryPage, HistoryQuery, HistoryScope};
 pub use intern::Ids;
 pub use time::Micros;
 
 use self::intern::Rids;
-use super::caller::Caller;
 use super::error::FhirError;
 use super::resource::{self, Method, StoredResource};
 use crate::base::Database;
@@ -121,7 +122,7 @@ impl Store {
 
     /// The current version, which may be a deletion; `None` if there never was one.
     /// <https://hl7.org/fhir/R4/http.html#read>
-    pub async fn read(&self, _: &Caller, resource_type: &str, id: &str) -> Result<Option<StoredResource>, FhirError> {
+    pub(super) async fn read(&self, resource_type: &str, id: &str) -> Result<Option<StoredResource>, FhirError> {
         const SQL: &str = "SELECT r.rid, r.type, r.id, r.version, r.last_updated, r.deleted, r.method, \
              coalesce(r.exact, r.content::text) AS json \
              FROM resource r WHERE r.type = $1 AND r.id = $2 AND r.version > 0";
@@ -140,9 +141,8 @@ impl Store {
 
     /// One version, which may be a deletion; `None` if there is none of that number.
     /// <https://hl7.org/fhir/R4/http.html#vread>
-    pub async fn vread(
+    pub(super) async fn vread(
         &self,
-        _: &Caller,
         resource_type: &str,
         id: &str,
         version: i32,

@@ -33,19 +33,11 @@ impl Bench {
     }
 
     async fn read(&self, resource_type: &str, id: &str) -> Option<StoredResource> {
-        self.server
-            .store
-            .read(&Caller::sandbox(), resource_type, id)
-            .await
-            .unwrap()
+        self.server.read(&Caller::sandbox(), resource_type, id).await.unwrap()
     }
 
     async fn history(&self, scope: HistoryScope<'_>, query: HistoryQuery) -> HistoryPage {
-        self.server
-            .store
-            .history(&Caller::sandbox(), scope, &query)
-            .await
-            .unwrap()
+        self.server.history(&Caller::sandbox(), scope, &query).await.unwrap()
     }
 
     async fn connection(&self) -> PgConnection {

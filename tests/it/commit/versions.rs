@@ -69,7 +69,6 @@ async fn every_write_makes_a_version_that_can_be_read_back() {
     for version in &versions.entries {
         let read = bench
             .server
-            .store
             .vread(&Caller::sandbox(), "Patient", &id, version.version)
             .await
             .unwrap()
@@ -79,7 +78,6 @@ async fn every_write_makes_a_version_that_can_be_read_back() {
     assert!(
         bench
             .server
-            .store
             .vread(&Caller::sandbox(), "Patient", &id, 5)
             .await
             .unwrap()

@@ -4,7 +4,7 @@
 //!
 //! A record is, in this order: the resource itself, the members of its compartment, newest first, and what these refer to,
 //! Binaries and attachments too. Each comes once. What belongs to the record of another patient does not come along
-//! because something refers to it.
+//! because something refers to it, and nothing comes that the caller may not read; what such a thing refers to, neither.
 //!
 //! | parameter | |
 //! |---|---|
@@ -119,9 +119,9 @@ impl Operation for Everything {
     ) -> BoxFuture<'a, Result<Answer, FhirError>> {
         Box::pin(async move {
             let request = Request::read(server, self.owner, &input)?;
-            let record = Record::new(server, self.owner, &request)?;
+            let record = Record::new(server, caller, self.owner, &request)?;
             let owner = match &input.id {
-                Some(id) => Some(record.owner(caller, id).await?),
+                Some(id) => Some(record.owner(id).await?),
                 None => None,
             };
             let mut lease = server.store.planned().await?;

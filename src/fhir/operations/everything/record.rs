@@ -12,7 +12,8 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
 use super::{Place, Request};
-use crate::fhir::caller::Caller;
+use crate::fhir::access::judge::{self, Judged};
+use crate::fhir::caller::{Caller, Permissions};
 use crate::fhir::error::FhirError;
 use crate::fhir::resource::StoredResource;
 use crate::fhir::search::Family;
@@ -73,6 +74,7 @@ pub struct Item {
 /// How to find the records of one type of owner.
 pub struct Record<'s> {
     server: &'s FhirServer,
+    caller: &'s Caller,
     owner_type: &'static str,
     owner_type_id: i16,
     patient_type_id: i16,
@@ -98,7 +100,12 @@ const IN_CARE: &str = "($3::timestamptz IS NULL OR ( \
          FROM idx_date d WHERE d.rid = m.rid AND d.param = ANY ($6)) IS NOT FALSE)";
 
 impl<'s> Record<'s> {
-    pub fn new(server: &'s FhirServer, owner_type: &'static str, request: &Request) -> Result<Record<'s>, FhirError> {
+    pub fn new(
+        server: &'s FhirServer,
+        caller: &'s Caller,
+        owner_type: &'static str,
+        request: &Request,
+    ) -> Result<Record<'s>, FhirError> {
         let type_id = |name: &str| {
             let id = server.store.types().id(name);
             id.ok_or_else(|| FhirError::internal("a type of R4 has no number"))
@@ -119,6 +126,7 @@ impl<'s> Record<'s> {
         }
         Ok(Record {
             server,
+            caller,
             owner_type,
             owner_type_id: type_id(owner_type)?,
             patient_type_id: type_id("Patient")?,
@@ -146,9 +154,9 @@ impl<'s> Record<'s> {
     /// Whose record it is.
     ///
     /// # Errors
-    /// 404 and 410 when the owner is not there.
-    pub async fn owner(&self, caller: &Caller, id: &str) -> Result<StoredResource, FhirError> {
-        match self.server.store.read(caller, self.owner_type, id).await? {
+    /// 404 and 410 when the owner is not there, 403 when the caller may read nothing of its type.
+    pub async fn owner(&self, id: &str) -> Result<StoredResource, FhirError> {
+        match self.server.read(self.caller, self.owner_type, id).await? {
             None => Err(FhirError::not_found(self.owner_type, id)),
             Some(owner) if owner.deleted => Err(FhirError::gone(self.owner_type, id)),
             Some(owner) => Ok(owner),
@@ -175,22 +183,13 @@ impl<'s> Record<'s> {
         from: Option<Place>,
         room: usize,
     ) -> Result<Vec<Item>, FhirError> {
-        // The record in which the last page ended may go on, so its owner is the first.
-        let sql = format!(
-            "SELECT {COLUMNS} FROM resource r WHERE r.type = $1 AND NOT r.deleted AND r.rid <= $2 \
-             ORDER BY r.rid DESC LIMIT $3"
-        );
+        let owners = judge::of_types(self.server, self.caller, Permissions::READ, Some(self.owner_type))?;
         let mut found = Vec::new();
+        // The record in which the last page ended may go on, so its owner is the first.
         let mut highest = from.map_or(i64::MAX, |place| place.owner);
         while found.len() < room {
-            let missing = room - found.len();
-            let rows = sqlx::query(sqlx::AssertSqlSafe(sql.as_str()))
-                .bind(self.owner_type_id)
-                .bind(highest)
-                .bind(limit(missing))
-                .fetch_all(&mut *connection)
-                .await?;
-            let owners = self.read(&rows)?;
+            let missing = limit(room - found.len());
+            let owners = owners.newest(connection, highest, missing).await?;
             let Some(last) = owners.last() else { break };
             highest = last.rid - 1;
             for owner in owners {
@@ -239,7 +238,30 @@ impl<'s> Record<'s> {
         Ok(())
     }
 
+    /// Up to `room` members that the caller may read, newest first, below a rid.
     async fn members(
+        &self,
+        connection: &mut PgConnection,
+        owner: i64,
+        below: i64,
+        room: usize,
+    ) -> Result<Vec<StoredResource>, FhirError> {
+        let mut found = Vec::new();
+        let mut below = below;
+        loop {
+            let members = self.all_members(connection, owner, below, room).await?;
+            let Some(last) = members.last() else { break };
+            below = last.rid;
+            found.extend(self.readable(connection, members).await?);
+            if found.len() >= room {
+                break;
+            }
+        }
+        found.truncate(room);
+        Ok(found)
+    }
+
+    async fn all_members(
         &self,
         connection: &mut PgConnection,
         owner: i64,
@@ -270,9 +292,48 @@ impl<'s> Record<'s> {
         self.read(&rows)
     }
 
+    /// Those of `resources` that the caller may read.
+    async fn readable(
+        &self,
+        connection: &mut PgConnection,
+        mut resources: Vec<StoredResource>,
+    ) -> Result<Vec<StoredResource>, FhirError> {
+        let named: Vec<_> = resources
+            .iter()
+            .map(|resource| (resource.rid, resource.resource_type))
+            .collect();
+        let judged = Judged::to(Permissions::READ);
+        let readable = judge::allowed(self.server, self.caller, connection, judged, &named).await?;
+        resources.retain(|resource| readable.contains(&resource.rid));
+        Ok(resources)
+    }
+
+    /// Up to `room` of what is referred to that the caller may read, newest first, below a rid.
+    async fn referenced(
+        &self,
+        connection: &mut PgConnection,
+        owner: i64,
+        below: i64,
+        room: usize,
+    ) -> Result<Vec<StoredResource>, FhirError> {
+        let mut found = Vec::new();
+        let mut below = below;
+        loop {
+            let referenced = self.all_referenced(connection, owner, below, room).await?;
+            let Some(last) = referenced.last() else { break };
+            below = last.rid;
+            found.extend(self.readable(connection, referenced).await?);
+            if found.len() >= room {
+                break;
+            }
+        }
+        found.truncate(room);
+        Ok(found)
+    }
+
     /// What the owner and the members within the care dates refer to, unless it is a member itself or belongs to the
     /// record of another patient.
-    async fn referenced(
+    async fn all_referenced(
         &self,
         connection: &mut PgConnection,
         owner: i64,
@@ -319,10 +380,12 @@ impl<'s> Record<'s> {
         connection: &mut PgConnection,
         owner: i64,
     ) -> Result<(Vec<i16>, Vec<String>), FhirError> {
+        let members = self.readable_members(connection, owner).await?;
         let sql = format!(
             "SELECT DISTINCT link #>> '{{}}' FROM ( \
                  SELECT $2::bigint AS rid \
                  UNION SELECT m.rid FROM idx_reference m WHERE m.param = ANY ($1) AND m.target = $2 AND {IN_CARE} \
+                       AND ($7::bigint[] IS NULL OR m.rid = ANY ($7)) \
              ) m JOIN resource r ON r.rid = m.rid CROSS JOIN LATERAL ( \
                  SELECT jsonb_path_query(r.content, 'strict $.**.reference') \
                  UNION ALL SELECT jsonb_path_query(r.content, 'strict $.**.url') \
@@ -335,6 +398,7 @@ impl<'s> Record<'s> {
             .bind(self.care.map(|(_, high)| high))
             .bind(&self.care_dates)
             .bind(&self.all_dates)
+            .bind(members)
             .fetch_all(connection)
             .await?;
         let registry = self.server.search.current();
@@ -349,6 +413,28 @@ impl<'s> Record<'s> {
         named.sort_unstable();
         named.dedup();
         Ok(named.into_iter().unzip())
+    }
+
+    /// The members that the caller may read, by rid; `None` for a caller who may read all.
+    async fn readable_members(&self, connection: &mut PgConnection, owner: i64) -> Result<Option<Vec<i64>>, FhirError> {
+        const SQL: &str = "SELECT DISTINCT m.rid, m.type FROM idx_reference x JOIN resource m ON m.rid = x.rid \
+             WHERE x.param = ANY ($1) AND x.target = $2 AND NOT m.deleted";
+        if judge::may_do_everything(self.server, self.caller, Permissions::READ) {
+            return Ok(None);
+        }
+        let rows: Vec<(i64, i16)> = sqlx::query_as(SQL)
+            .bind(&self.ties)
+            .bind(owner)
+            .fetch_all(&mut *connection)
+            .await?;
+        let types = self.server.store.types();
+        let members = rows
+            .into_iter()
+            .filter_map(|(rid, type_id)| Some((rid, types.name(type_id)?)));
+        let members: Vec<_> = members.collect();
+        let judged = Judged::to(Permissions::READ);
+        let readable = judge::allowed(self.server, self.caller, connection, judged, &members).await?;
+        Ok(Some(readable.into_iter().collect()))
     }
 
     /// The patients whose record this is a part of, by rid; `None` where a record has parts of many.

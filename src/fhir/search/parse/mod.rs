@@ -82,6 +82,7 @@ pub fn parse<'s>(
         criteria: start.criteria,
         sort: Vec::new(),
         includes: Vec::new(),
+        includable: None,
         count: server.settings.default_count.min(server.settings.max_count),
         total: Total::None,
         explain: false,

@@ -9,6 +9,7 @@
 
 use super::Numbers;
 use super::criteria::{Condition, Scans, write_params, write_type, write_updated};
+use super::record::{Allowed, Record};
 use crate::fhir::search::criterion::{Criterion, Types};
 use crate::fhir::search::sql::{Alias, Sql};
 use crate::fhir::search::text;
@@ -21,6 +22,8 @@ pub(super) enum Home {
     Alone,
     /// They are contained in others: the table `contained`, and rows under the negated numbers of parameters.
     Contained,
+    /// They are versions, perhaps of the past, in the tables of a statement that judges them: [`judge`](super::judge).
+    Version,
 }
 
 impl Home {
@@ -28,6 +31,7 @@ impl Home {
         match self {
             Home::Alone => "resource ",
             Home::Contained => "contained ",
+            Home::Version => "version ",
         }
     }
 
@@ -36,7 +40,7 @@ impl Home {
         params
             .iter()
             .map(|param| match self {
-                Home::Alone => *param,
+                Home::Alone | Home::Version => *param,
                 Home::Contained => -param,
             })
             .collect()
@@ -70,6 +74,8 @@ pub(super) enum Set<'s> {
     },
     /// Each of the same types.
     Any(Vec<Group<'s>>),
+    /// By whom it is about.
+    Record(Record),
     /// Another group, of types of its own.
     Group(Box<Group<'s>>),
     /// What contains a resource of the group.
@@ -80,6 +86,26 @@ pub(super) enum Set<'s> {
 pub(super) enum Test<'s> {
     Not(Group<'s>),
     Any(Vec<Group<'s>>),
+    /// By whom it is about; `probing`, asked of each candidate.
+    Record {
+        record: Record,
+        probing: bool,
+    },
+    Allowed(Allowed),
+    /// That these parameters lead to a resource of the group.
+    Guarded {
+        params: Vec<i16>,
+        by: Group<'s>,
+    },
+    /// That what contains it belongs to the group.
+    Inside(Group<'s>),
+}
+
+impl Test<'_> {
+    /// Whether it leaves what drives, and its order, as they are.
+    fn is_probe(&self) -> bool {
+        matches!(self, Test::Record { .. } | Test::Allowed(_))
+    }
 }
 
 impl<'s> Group<'s> {
@@ -106,7 +132,7 @@ impl<'s> Group<'s> {
     /// `None` when nothing can match any more.
     fn add(&mut self, criterion: &'s Criterion, numbers: &Numbers) -> Option<()> {
         match criterion {
-            Criterion::Ids { .. } | Criterion::Resource { .. } | Criterion::LastUpdated(_) => {
+            Criterion::Ids { .. } | Criterion::Resource { .. } | Criterion::OfTypes(_) | Criterion::LastUpdated(_) => {
                 self.columns.push(criterion)
             }
             Criterion::Text(query) => self.sets.push(Set::Text(query)),
@@ -162,8 +188,49 @@ impl<'s> Group<'s> {
                 Some(group) if group.is_everything() => return None,
                 Some(group) => self.tests.push(Test::Not(group)),
             },
+            Criterion::Record { params, itself, of } => {
+                let record = Record::new(params.clone(), *itself, of, numbers)?;
+                match of.are_tied() && numbers.reach.is_wide {
+                    true => self.tests.push(Test::Record { record, probing: false }),
+                    false => self.sets.push(Set::Record(record)),
+                }
+                if of.may_refuse() {
+                    let allowed = Allowed::new(params.clone(), *itself, of, numbers);
+                    self.tests.push(Test::Allowed(allowed));
+                }
+            }
+            Criterion::Guarded { params, by } => {
+                let by = Group::of_any_type(by, numbers)?;
+                let params = self.home.params(params);
+                self.tests.push(Test::Guarded { params, by });
+            }
+            Criterion::Permitted { rule, container } => match (self.home, container) {
+                (Home::Alone | Home::Version, _) => self.add(rule, numbers)?,
+                (Home::Contained, None) => {}
+                (Home::Contained, Some(container)) => {
+                    self.tests.push(Test::Inside(Group::of_any_type(container, numbers)?));
+                }
+            },
         }
         Some(())
+    }
+
+    /// Resources that stand alone, of whatever type, that meet a criterion; `None` if there can be none.
+    fn of_any_type(criterion: &'s Criterion, numbers: &Numbers) -> Option<Group<'s>> {
+        Group::of_home(Home::Alone, criterion, numbers)
+    }
+
+    /// What meets a criterion, to be tested and never written as a set.
+    pub(super) fn of_home(home: Home, criterion: &'s Criterion, numbers: &Numbers) -> Option<Group<'s>> {
+        let mut group = Group {
+            home,
+            types: None,
+            sets: Vec::new(),
+            columns: Vec::new(),
+            tests: Vec::new(),
+        };
+        group.add(criterion, numbers)?;
+        Some(group)
     }
 
     fn add_any(&mut self, criteria: &'s [Criterion], numbers: &Numbers) -> Option<()> {
@@ -240,10 +307,27 @@ impl<'s> Group<'s> {
     pub(super) fn is_ordered(&self) -> bool {
         let ordered = match &self.sets[..] {
             [] => self.home == Home::Alone && matches!(self.types, Some(Types::One(_))),
-            [Set::Rows(condition)] => condition.is_ordered(),
+            // Whose scans are merged where something is tested.
+            [Set::Rows(condition)] => {
+                condition.is_ordered() && (condition.branches.len() == 1 || self.tests.is_empty())
+            }
             _ => false,
         };
-        ordered && self.columns.is_empty() && self.tests.is_empty()
+        ordered && self.columns.is_empty() && self.tests.iter().all(Test::is_probe)
+    }
+
+    /// Whether candidates are asked one by one whether they are within the caller's reach.
+    pub(super) fn is_probed(&self) -> bool {
+        !self.tests.is_empty() && self.tests.iter().all(Test::is_probe)
+    }
+
+    /// Lets nothing but the set drive.
+    pub(super) fn probe(&mut self) {
+        for test in &mut self.tests {
+            if let Test::Record { probing, .. } = test {
+                *probing = true;
+            }
+        }
     }
 
     /// `SELECT rid …` of all that belong to the group, below `after` and only the `newest` so many if given. A resource
@@ -319,7 +403,7 @@ impl<'s> Group<'s> {
                         write_type(sql.push(" AND "), resource, types);
                     }
                     let column = match self.home {
-                        Home::Alone => ".id",
+                        Home::Alone | Home::Version => ".id",
                         Home::Contained => ".local_id",
                     };
                     sql.push(" AND ")
@@ -329,7 +413,7 @@ impl<'s> Group<'s> {
                         .push(")");
                 }
                 Criterion::Resource { ty, id } => match self.home {
-                    Home::Alone => {
+                    Home::Alone | Home::Version => {
                         sql.push(" AND ").column(resource, ".type = ").bind(ty.id);
                         sql.push(" AND ").column(resource, ".id = ").bind(id.clone());
                     }
@@ -346,6 +430,7 @@ impl<'s> Group<'s> {
                     sql.push(")");
                 }
                 Criterion::LastUpdated(dates) => write_any_updated(sql, resource, dates),
+                Criterion::OfTypes(types) => write_type(sql.push(" AND "), resource, types),
                 _ => {}
             }
         }
@@ -362,15 +447,39 @@ impl<'s> Group<'s> {
                 },
                 Test::Not(group) => group.write_as_test(sql.push(" AND NOT "), outer),
                 Test::Any(arms) => write_any(sql.push(" AND "), arms, outer),
+                Test::Record { record, probing } => record.write_test(sql.push(" AND "), outer, self.home, *probing),
+                Test::Allowed(allowed) => allowed.write_test(sql.push(" AND "), outer, self.home),
+                Test::Guarded { params, by } => {
+                    let (row, target, found) = (sql.new_alias(), sql.new_alias(), sql.new_alias());
+                    sql.push(" AND EXISTS (SELECT FROM (SELECT ")
+                        .column(row, ".target FROM idx_reference ");
+                    sql.alias(row).push(" JOIN resource ").alias(target).push(" ON ");
+                    sql.column(target, ".rid = ").column(row, ".target AND NOT ");
+                    sql.column(target, ".deleted WHERE ");
+                    write_params(sql, row, params);
+                    sql.push(" AND ").column(row, ".rid = ").column(outer, ".rid) ");
+                    sql.alias(found).push(" (rid) WHERE ");
+                    by.write_as_test(sql, found);
+                    sql.push(")");
+                }
+                Test::Inside(group) => {
+                    let (contained, container) = (sql.new_alias(), sql.new_alias());
+                    sql.push(" AND EXISTS (SELECT FROM (SELECT ")
+                        .column(contained, ".container FROM contained ");
+                    sql.alias(contained).push(" WHERE ").column(contained, ".rid = ");
+                    sql.column(outer, ".rid) ").alias(container).push(" (rid) WHERE ");
+                    group.write_as_test(sql, container);
+                    sql.push(")");
+                }
             }
         }
     }
 
     /// Whether the resource of `outer`, which is of the types, belongs to the group.
-    fn write_as_test(&self, sql: &mut Sql, outer: Alias) {
+    pub(super) fn write_as_test(&self, sql: &mut Sql, outer: Alias) {
         sql.push("(true");
         for set in &self.sets {
-            set.write_test(sql.push(" AND "), outer);
+            set.write_test(sql.push(" AND "), outer, self.home);
         }
         if !self.columns.is_empty() {
             let resource = sql.new_alias();
@@ -422,7 +531,11 @@ impl Set<'_> {
     /// Whether all in it is there and of the types searched. What a reference leads to may be of another type, or absent;
     /// words are collected of all types, and kept for a moment when their resource is deleted.
     fn implies_type(&self) -> bool {
-        !matches!(self, Set::Has { .. } | Set::Text(_))
+        match self {
+            Set::Has { .. } | Set::Text(_) => false,
+            Set::Record(record) => !record.itself,
+            _ => true,
+        }
     }
 
     /// `SELECT rid …`, below `after` if given; a resource may come several times.
@@ -453,6 +566,7 @@ impl Set<'_> {
                 }
                 return;
             }
+            Set::Record(record) => return record.write_rids(sql, after),
             Set::Group(group) => {
                 group.write_set(sql, false, after, None);
                 return;
@@ -491,9 +605,10 @@ impl Set<'_> {
     }
 
     /// Whether the resource of `outer` is in the set.
-    fn write_test(&self, sql: &mut Sql, outer: Alias) {
+    fn write_test(&self, sql: &mut Sql, outer: Alias, home: Home) {
         let (params, groups, from, to) = match self {
             Set::Rows(condition) => return condition.write_presence(sql, outer),
+            Set::Record(record) => return record.write_test(sql, outer, home, false),
             Set::Text(query) => {
                 let words = sql.new_alias();
                 sql.push("EXISTS (SELECT FROM resource_text ")

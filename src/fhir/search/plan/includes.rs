@@ -3,24 +3,31 @@
 //! One statement: what the page leads to, and then, as far as includes iterate, what that leads to, until nothing new
 //! comes or there is enough. `UNION` takes each resource once, so that a cycle ends by itself.
 
+use super::Numbers;
 use super::criteria::write_params;
-use crate::fhir::search::criterion::{Canonical, Include};
+use super::judge::write_test;
+use crate::fhir::search::criterion::{Canonical, Criterion, Include, Search};
 use crate::fhir::search::sql::{Alias, Sql};
 use crate::fhir::store::COLUMNS;
 
 /// Resources included on one page at most.
 pub(in crate::fhir::search) const MAX_INCLUDED: i64 = 1_000;
 
-/// What `includes` add to a page, newest first, at most [`MAX_INCLUDED`] and one more that tells of the rest.
-pub(in crate::fhir::search) fn included(includes: &[Include], page: &[i64]) -> Sql {
+/// What the includes of `search` add to a page, newest first, at most [`MAX_INCLUDED`] and one more that tells of the rest.
+pub(in crate::fhir::search) fn included(search: &Search, numbers: &Numbers, page: &[i64]) -> Sql {
+    let includes = &search.includes;
+    let allowed = search.includable.as_ref().map(|criterion| (criterion, numbers));
     let mut sql = Sql::default();
-    sql.push("WITH RECURSIVE found (rid) AS (SELECT DISTINCT n.rid FROM unnest(")
-        .bind(page.to_vec())
-        .push("::bigint[]) AS f (rid)");
-    write_steps(&mut sql, includes.iter(), page);
+    let next = sql.new_alias();
+    sql.push("WITH RECURSIVE found (rid) AS (SELECT DISTINCT ")
+        .column(next, ".rid FROM unnest(");
+    sql.bind(page.to_vec()).push("::bigint[]) AS f (rid)");
+    write_steps(&mut sql, includes.iter(), page, next, allowed);
     if includes.iter().any(|include| include.iterates) {
-        sql.push(" UNION SELECT n.rid FROM found f");
-        write_steps(&mut sql, includes.iter().filter(|include| include.iterates), page);
+        let next = sql.new_alias();
+        sql.push(" UNION SELECT ").column(next, ".rid FROM found f");
+        let iterating = includes.iter().filter(|include| include.iterates);
+        write_steps(&mut sql, iterating, page, next, allowed);
     }
     sql.push(") SELECT ")
         .push(COLUMNS)
@@ -30,8 +37,14 @@ pub(in crate::fhir::search) fn included(includes: &[Include], page: &[i64]) -> S
     sql
 }
 
-/// One step from each resource of `f`, to what is not on the page.
-fn write_steps<'i>(sql: &mut Sql, includes: impl Iterator<Item = &'i Include>, page: &[i64]) {
+/// One step from each resource of `f`, to what is not on the page and is allowed: nothing is reached through what is not.
+fn write_steps<'i>(
+    sql: &mut Sql,
+    includes: impl Iterator<Item = &'i Include>,
+    page: &[i64],
+    next: Alias,
+    allowed: Option<(&Criterion, &Numbers)>,
+) {
     sql.push(" CROSS JOIN LATERAL (");
     for (n, include) in includes.enumerate() {
         sql.push(if n == 0 { "" } else { " UNION ALL " });
@@ -40,7 +53,11 @@ fn write_steps<'i>(sql: &mut Sql, includes: impl Iterator<Item = &'i Include>, p
             true => write_reverse(sql, include),
         }
     }
-    sql.push(") n WHERE n.rid <> ALL(").bind(page.to_vec()).push(")");
+    sql.push(") ").alias(next).push(" WHERE ").column(next, ".rid <> ALL(");
+    sql.bind(page.to_vec()).push(")");
+    if let Some((criterion, numbers)) = allowed {
+        write_test(sql.push(" AND "), criterion, numbers, next);
+    }
 }
 
 /// What `f` refers to.

@@ -15,7 +15,9 @@
 mod criteria;
 mod group;
 mod includes;
+mod judge;
 mod last;
+mod record;
 mod sorted;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -23,20 +25,23 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use sqlx::PgConnection;
 
 pub(super) use self::includes::{MAX_INCLUDED, included};
+pub(super) use self::judge::{Versions, newest_of, some_of, those_of, write_test};
 pub(super) use self::last::LastParameters;
 
 use self::group::{Group, Home, Set};
 use super::contained::{Answer, Contained, PLACED_COLUMNS};
-use super::criterion::{Criterion, Matches, Search, SortBy, Total, Types};
+use super::criterion::{Criterion, Matches, Patients, Search, SortBy, Total, Types};
 use super::registry::Family;
 use super::sql::Sql;
 use super::types::{concept, quantity, reference, token};
+use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
-use crate::fhir::store::{COLUMNS, Store};
+use crate::fhir::server::FhirServer;
+use crate::fhir::store::{COLUMNS, Micros};
 use crate::fhir::terminology::{self, Codes, Concepts};
 
-/// Numbers of the systems and resources that searches name. What is not here was never stored.
-#[derive(Default)]
+/// Numbers of the systems and resources that searches name, and of those that stand for the caller. What is not here was
+/// never stored.
 pub(super) struct Numbers {
     systems: HashMap<String, i32>,
     rids: HashMap<(String, String), i64>,
@@ -46,30 +51,36 @@ pub(super) struct Numbers {
     codes: HashMap<Concepts, Codes>,
     /// What is known to be missing in `codes`, as sentences for the client.
     pub(super) notes: BTreeSet<String>,
+    reach: Reach,
+}
+
+/// Whom the caller reaches.
+struct Reach {
+    /// The patients whom they are, or act for.
+    own: Vec<i64>,
+    /// All that stands for them where somebody is looked after.
+    holders: Vec<i64>,
+    /// Resources that tie them to nobody, whatever they say.
+    ignored: Vec<i64>,
+    /// Whether they look after many patients.
+    is_wide: bool,
+    now: Micros,
+    patient_type: i16,
 }
 
 impl Numbers {
     /// Looks up all that `searches` name; `remember` what is found unless it may be undone with a transaction.
     pub(super) async fn look_up<'s>(
-        store: &Store,
+        server: &FhirServer,
+        caller: &Caller,
         connection: &mut PgConnection,
         searches: impl IntoIterator<Item = &'s Search>,
         remember: bool,
     ) -> Result<Numbers, FhirError> {
-        let mut systems: Vec<&str> = Vec::new();
-        let mut targets: Vec<(&str, &str)> = Vec::new();
-        let mut led_to = HashSet::new();
-        let mut concepts: BTreeSet<&Concepts> = BTreeSet::new();
+        let mut wanted = Wanted::default();
         for search in searches {
-            for criterion in &search.criteria {
-                criterion.visit(&mut |criterion| {
-                    if let Criterion::Chain { target, .. } = criterion {
-                        led_to.extend(target.ids());
-                    }
-                });
-                criterion.visit_matches(&mut |matches| names_in(matches, &mut systems, &mut targets));
-                criterion.visit_matches(&mut |matches| concepts.extend(concepts_in(matches)));
-            }
+            search.criteria.iter().for_each(|criterion| wanted.add(criterion));
+            search.includable.iter().for_each(|criterion| wanted.add(criterion));
             let by_quantity = |by: &SortBy| {
                 matches!(
                     by,
@@ -80,26 +91,98 @@ impl Numbers {
                 )
             };
             if search.sort.iter().any(|key| by_quantity(&key.by)) {
-                systems.push(quantity::CANONICAL);
+                wanted.systems.push(quantity::CANONICAL);
             }
         }
+        wanted.look_up(server, caller, connection, remember).await
+    }
+
+    /// The same for one criterion.
+    pub(super) async fn of_criterion(
+        server: &FhirServer,
+        caller: &Caller,
+        connection: &mut PgConnection,
+        criterion: &Criterion,
+        remember: bool,
+    ) -> Result<Numbers, FhirError> {
+        let mut wanted = Wanted::default();
+        wanted.add(criterion);
+        wanted.look_up(server, caller, connection, remember).await
+    }
+
+    /// Lets these resources tie the caller to nobody.
+    pub(super) fn ignoring(mut self, resources: &[i64]) -> Numbers {
+        self.reach.ignored = resources.to_vec();
+        self
+    }
+
+    fn rid(&self, resource_type: &str, id: &str) -> Option<i64> {
+        self.rids.get(&(resource_type.to_owned(), id.to_owned())).copied()
+    }
+
+    /// Whether a resource of any of these types is contained in another.
+    fn has_contained(&self, types: &Types) -> bool {
+        types.as_slice().iter().any(|ty| self.contained.contains(&ty.id))
+    }
+}
+
+/// What criteria name.
+#[derive(Default)]
+struct Wanted<'c> {
+    systems: Vec<&'c str>,
+    targets: Vec<(&'c str, &'c str)>,
+    /// Types that chains lead to.
+    led_to: HashSet<i16>,
+    concepts: BTreeSet<&'c Concepts>,
+    ties: bool,
+}
+
+impl<'c> Wanted<'c> {
+    fn add(&mut self, criterion: &'c Criterion) {
+        criterion.visit(&mut |criterion| match criterion {
+            Criterion::Chain { target, .. } => self.led_to.extend(target.ids()),
+            Criterion::Record {
+                of: Patients::One(id), ..
+            } => self.targets.push(("Patient", id)),
+            Criterion::Record { of, .. } => self.ties |= of.are_tied(),
+            _ => {}
+        });
+        criterion.visit_matches(&mut |matches| {
+            names_in(matches, &mut self.systems, &mut self.targets);
+            self.concepts.extend(concepts_in(matches));
+        });
+    }
+
+    async fn look_up(
+        self,
+        server: &FhirServer,
+        caller: &Caller,
+        connection: &mut PgConnection,
+        remember: bool,
+    ) -> Result<Numbers, FhirError> {
+        let store = &server.store;
         // First, since it may give numbers to systems.
-        let resolved = terminology::resolve(store, connection, &concepts).await?;
-        let systems = store.find_systems(connection, &systems, remember).await?;
-        let rids = store.find_targets(connection, &targets, remember).await?;
-        let contained = contained_among(connection, led_to).await?;
+        let resolved = terminology::resolve(store, connection, &self.concepts).await?;
+        let systems = store.find_systems(connection, &self.systems, remember).await?;
+        let rids = store.find_targets(connection, &self.targets, remember).await?;
+        let contained = contained_among(connection, self.led_to).await?;
+        let holders = caller.user().map(|user| user.holders.clone()).unwrap_or_default();
+        let is_wide = self.ties && server.access.looks_after_many(connection, &holders.all).await?;
         Ok(Numbers {
             systems,
             rids,
             contained,
             codes: resolved.codes,
             notes: resolved.notes,
+            reach: Reach {
+                own: holders.patients,
+                holders: holders.all,
+                ignored: Vec::new(),
+                is_wide,
+                now: server.clock.now().into(),
+                patient_type: store.types().id("Patient").unwrap_or_default(),
+            },
         })
-    }
-
-    /// Whether a resource of any of these types is contained in another.
-    fn has_contained(&self, types: &Types) -> bool {
-        types.as_slice().iter().any(|ty| self.contained.contains(&ty.id))
     }
 }
 
@@ -159,13 +242,15 @@ pub(super) struct Plan<'s> {
     search: &'s Search,
     numbers: &'s Numbers,
     group: Group<'s>,
+    /// Whether an index has all candidates in the order of the answer, of which no more are read than fill a page.
+    is_direct: bool,
 }
 
 impl<'s> Plan<'s> {
     /// `None` when nothing can match: a criterion names only what was never stored.
     pub(super) fn new(search: &'s Search, numbers: &'s Numbers) -> Option<Plan<'s>> {
         let group = |home| Group::new(home, &search.types, &search.criteria, numbers);
-        let group = match search.contained {
+        let mut group = match search.contained {
             Contained::Ignored => group(Home::Alone)?,
             Contained::Only(answer) => Group::of(vec![answered(group(Home::Contained)?, answer)]),
             Contained::Too(answer) => {
@@ -177,13 +262,28 @@ impl<'s> Plan<'s> {
                 }
             }
         };
-        Some(Plan { search, numbers, group })
+        let counts = search.count == 0 || search.total != Total::None;
+        let is_direct = group.is_ordered() && search.sort.is_empty() && !(counts && group.is_probed());
+        if is_direct {
+            group.probe();
+        }
+        Some(Plan {
+            search,
+            numbers,
+            group,
+            is_direct,
+        })
     }
 
     /// Whether one plan is the best whatever is searched for: an index has all matches in the order of the answer.
     pub(super) fn has_one_best(&self) -> bool {
         // An estimate is what the planner thinks of the values.
-        self.group.is_ordered() && self.search.sort.is_empty() && self.search.total != Total::Estimate
+        self.is_direct && self.search.total != Total::Estimate
+    }
+
+    /// What the search names.
+    pub(super) fn numbers(&self) -> &'s Numbers {
+        self.numbers
     }
 
     /// A page of matches, newest first. Where contained resources themselves may be among them, type and id of what

@@ -289,6 +289,14 @@ impl SearchRegistry {
         Ok(Some(parameters.layout.get_or_init(|| layout)))
     }
 
+    /// The numbers under which the rows of a reference parameter stand; `None` for another one.
+    pub(in crate::fhir) fn reference_numbers(&self, resource_type: &str, parameter: &Parameter) -> Option<Vec<i16>> {
+        let is_reference = parameter.family == Family::Reference;
+        is_reference
+            .then(|| self.numbers(resource_type, parameter).ok())
+            .flatten()
+    }
+
     /// The numbers under which the rows of a parameter stand: its own, or those of the parameters that it unites.
     pub(super) fn numbers(&self, resource_type: &str, parameter: &Parameter) -> Result<Vec<i16>, FhirError> {
         let layout = self.layout(resource_type)?;

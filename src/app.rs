@@ -29,7 +29,7 @@ use crate::base::outbound::Outbound;
 use crate::base::{Clock, Database, IdGenerator, listen, migrations};
 use crate::config::{Auth, Config, FactorDemand};
 use crate::fhir::access::BreakGlass;
-use crate::fhir::access::policy::Policies;
+use crate::fhir::access::policy::{BUILT_IN, Policies};
 use crate::fhir::access::relations;
 use crate::fhir::hooks::{Guard, Hooks};
 use crate::fhir::integrity::ReferentialIntegrity;
@@ -144,6 +144,8 @@ impl App {
             let loaded = profiles::load(&self.fhir).await;
             loaded.context("cannot store the definitions that the server brings")?;
         }
+        let policies = &self.fhir.settings.policies;
+        policies.check_filters(&self.fhir).context("identity.policies")?;
         Ok(())
     }
 
@@ -179,17 +181,25 @@ fn settings(config: &Config) -> Result<FhirSettings> {
     })
 }
 
-/// The policies of the file in the settings, or the built-in ones.
+/// The policies of the settings.
 ///
 /// # Errors
 /// What is wrong with the file, and where.
 pub fn policies(config: &Config) -> Result<Policies> {
+    let policies = Policies::parse(&policy_text(config)?);
+    policies.with_context(|| format!("identity.policies, {}", config.identity.policies.display()))
+}
+
+/// The policies of the settings as they are written: those of the file that is named, or the built-in ones.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn policy_text(config: &Config) -> Result<String> {
     let file = &config.identity.policies;
     if file.as_os_str().is_empty() {
-        return Ok(Policies::default());
+        return Ok(BUILT_IN.to_owned());
     }
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read the policies {}", file.display()))?;
-    Policies::parse(&text).with_context(|| format!("identity.policies, {}", file.display()))
+    fs::read_to_string(file).with_context(|| format!("cannot read the policies {}", file.display()))
 }
 
 /// The vault under the master key of the settings. A server with a private database makes one for itself; those that

@@ -7,7 +7,7 @@ use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use medconsult::base::telemetry;
 use medconsult::commands::{
-    audit, bench, client, config, conformance, key, load, migrate, schemas, serve, user, worker,
+    access, audit, bench, client, config, conformance, key, load, migrate, schemas, serve, user, worker,
 };
 use medconsult::config::Config;
 
@@ -35,6 +35,7 @@ enum Command {
     Conformance(conformance::Args),
     User(user::Args),
     Client(client::Args),
+    Access(access::Args),
     Key(key::Args),
     Audit(audit::Args),
     Worker(worker::Args),
@@ -64,6 +65,7 @@ async fn run(program: Program) -> Result<()> {
         Command::Conformance(args) => conformance::run(args, config).await,
         Command::User(args) => user::run(args, config).await,
         Command::Client(args) => client::run(args, config).await,
+        Command::Access(args) => access::run(args, config).await,
         Command::Key(args) => key::run(args, config).await,
         Command::Audit(args) => audit::run(args, config).await,
         Command::Worker(args) => worker::run(args, config).await,

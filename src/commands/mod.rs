@@ -1,5 +1,6 @@
 //! The commands of the program, one file each: the arguments, and what is done.
 
+pub mod access;
 pub mod audit;
 pub mod bench;
 pub mod client;

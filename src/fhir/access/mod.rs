@@ -9,8 +9,10 @@
 //! | [`judge`] | resources and versions that are named, rather than found |
 //! | [`members`] | which parameters say whose record a resource is part of |
 //! | [`relations`], [`break_glass`] | who looks after whom, and what patients refuse |
+//! | [`explain`] | why, in words |
 
 pub mod break_glass;
+pub mod explain;
 pub mod judge;
 pub mod members;
 pub mod policy;

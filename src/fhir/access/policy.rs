@@ -23,7 +23,9 @@ use jiff::{SignedDuration, Span};
 use serde::Deserialize;
 
 use super::members::patient_parameters;
+use super::scope::check_filter;
 use crate::fhir::caller::Permissions;
+use crate::fhir::server::FhirServer;
 use crate::knowledge::definitions::Definitions;
 
 /// What holds where the settings name no file.
@@ -185,7 +187,8 @@ impl fmt::Display for PolicyError {
 impl std::error::Error for PolicyError {}
 
 impl Policies {
-    /// Reads a file of policies. Whether its searches can be run is not known here: that depends on the search parameters.
+    /// Reads a file of policies. Whether its searches can be asked is for [`Policies::check_filters`], since that depends on the
+    /// search parameters.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -214,6 +217,26 @@ impl Policies {
             terms: read_terms(&file.relations)?,
             break_glass: file.break_glass.read()?,
         })
+    }
+
+    /// Whether every `where` can be asked of the types of its rule. At its use, one that cannot gives nothing.
+    ///
+    /// # Errors
+    /// The first that cannot.
+    pub fn check_filters(&self, server: &FhirServer) -> Result<(), PolicyError> {
+        for (role, rules) in &self.rules {
+            for rule in rules {
+                let Some(filter) = rule.filter_for("Practitioner/7") else {
+                    continue;
+                };
+                for resource_type in &rule.types {
+                    let checked = check_filter(server, resource_type, &filter);
+                    let wrong = |text| PolicyError(format!("{resource_type}: {text}"));
+                    checked.map_err(|text| wrong(text).within(&place(*role, rule.number)))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What a role may do.
@@ -313,7 +336,7 @@ impl PolicyError {
 impl RuleText {
     fn read(&self, role: Role, number: usize, sets: &Sets<'_>) -> Result<Rule, PolicyError> {
         self.try_read(role, number, sets)
-            .map_err(|error| error.within(&format!("policy of the role {role}, rule {number}")))
+            .map_err(|error| error.within(&place(role, number)))
     }
 
     fn try_read(&self, role: Role, number: usize, sets: &Sets<'_>) -> Result<Rule, PolicyError> {
@@ -357,6 +380,10 @@ impl RuleText {
             filter: self.filter.clone(),
         })
     }
+}
+
+fn place(role: Role, number: usize) -> String {
+    format!("policy of the role {role}, rule {number}")
 }
 
 /// Whether nothing ties resources of a type to a patient.

@@ -3,7 +3,9 @@
 //! Two patients, Ann and Bob, with the same things in their records, a practitioner who looks after Ann alone, and the
 //! practice's directory. What is asked in a caller's name goes through the functions that the routes call.
 
+mod break_glass;
 mod cost;
+mod explain;
 mod operations;
 mod reads;
 mod relations;

@@ -1,8 +1,8 @@
 //! Who cares for whom, as the database has it after writes of every kind.
 
-use medconsult::fhir::access::relations::take_charge;
-use medconsult::fhir::access::{holders, policy::Policies};
-use medconsult::fhir::caller::{Caller, Holders};
+use medconsult::fhir::access::relations::{check_reach, take_charge};
+use medconsult::fhir::access::{Role, holders, policy::Policies};
+use medconsult::fhir::caller::{Caller, Granted, Holders, User};
 use medconsult::fhir::commit::{Op, Target, Write, commit};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 use crate::bench::{Bench, bench};
 
 impl Bench {
-    async fn put_all(&self, resources: Vec<Value>) {
+    pub async fn put_all(&self, resources: Vec<Value>) {
         let ops = resources.into_iter().map(|resource| Op {
             write: Write::Update {
                 target: target(&resource),
@@ -23,7 +23,7 @@ impl Bench {
         commit(&self.server, &Caller::sandbox(), ops.collect()).await.unwrap();
     }
 
-    async fn remove(&self, resource: &Value) {
+    pub async fn remove(&self, resource: &Value) {
         let op = Op {
             write: Write::Delete {
                 target: target(resource),
@@ -55,7 +55,7 @@ impl Bench {
         .await
     }
 
-    async fn lines(&self, sql: &'static str) -> Vec<String> {
+    pub async fn lines(&self, sql: &'static str) -> Vec<String> {
         sqlx::query_scalar(sql)
             .fetch_all(&mut self.database().await)
             .await
@@ -66,7 +66,7 @@ impl Bench {
         sqlx::query(sql).execute(&mut self.database().await).await.unwrap();
     }
 
-    async fn database(&self) -> PgConnection {
+    pub async fn database(&self) -> PgConnection {
         PgConnection::connect_with(&self.database.options()).await.unwrap()
     }
 
@@ -99,7 +99,7 @@ fn target(resource: &Value) -> Target {
     }
 }
 
-fn appointment(practitioner: &str, patient: &str) -> Value {
+pub fn appointment(practitioner: &str, patient: &str) -> Value {
     let actor = |reference: String| json!({"actor": {"reference": reference}, "status": "accepted"});
     json!({
         "resourceType": "Appointment", "id": "visit", "status": "booked",
@@ -107,7 +107,7 @@ fn appointment(practitioner: &str, patient: &str) -> Value {
     })
 }
 
-fn consent(provision: Value) -> Value {
+pub fn consent(provision: Value) -> Value {
     json!({
         "resourceType": "Consent", "id": "wish", "status": "active", "patient": {"reference": "Patient/p"},
         "scope": {"coding": [{"code": "patient-privacy"}]}, "category": [{"text": "privacy"}],
@@ -250,4 +250,78 @@ async fn a_user_stands_behind_roles_and_whom_their_person_links_to() {
         (names(&["child"]), names(&["child"]))
     );
     assert_eq!(bench.behind("Practitioner/nobody", "nobody").await, (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_write_may_name_nobody_out_of_reach() {
+    let bench = bench().await;
+    let observation = |id: &str, subject: &str, performer: &str| {
+        json!({"resourceType": "Observation", "id": id, "status": "final", "code": {"text": "a"},
+               "subject": {"reference": subject}, "performer": [{"reference": performer}]})
+    };
+    let mut second_visit = appointment("ann", "q");
+    second_visit["id"] = json!("second");
+    bench
+        .put_all(vec![
+            json!({"resourceType": "Practitioner", "id": "ann"}),
+            json!({"resourceType": "Patient", "id": "p"}),
+            json!({"resourceType": "Patient", "id": "q"}),
+            json!({"resourceType": "Patient", "id": "ann-herself"}),
+            appointment("ann", "p"),
+            second_visit,
+            observation("own", "Patient/ann-herself", "Practitioner/ann"),
+            observation("tied", "Patient/p", "Patient/ann-herself"),
+            observation("stranger", "Patient/p", "Patient/q"),
+            observation("nobody", "Group/g", "Practitioner/ann"),
+        ])
+        .await;
+    bench
+        .run("DELETE FROM care_relation c USING resource s WHERE s.rid = c.source AND s.id = 'second'")
+        .await;
+    let rid_of = async |name: &str| -> (i64, &'static str) {
+        let mut connection = bench.database().await;
+        let rid = sqlx::query_scalar("SELECT rid FROM resource WHERE id = $1").bind(name.to_owned());
+        let types = [
+            ("visit", "Appointment"),
+            ("second", "Appointment"),
+            ("q", "Patient"),
+            ("ann", "Practitioner"),
+        ];
+        let ty = types
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or("Observation", |(_, ty)| ty);
+        (rid.fetch_one(&mut connection).await.unwrap(), ty)
+    };
+    let (ann, _) = rid_of("ann").await;
+    let (own, _) = rid_of("ann-herself").await;
+    let caller = Caller::granted(Granted {
+        user: Some(User {
+            role: Role::Practitioner,
+            fhir_user: "Practitioner/ann".to_owned(),
+            person: String::new(),
+            holders: Holders {
+                all: vec![ann, own],
+                patients: vec![own],
+            },
+        }),
+        ..Granted::default()
+    });
+    let refused = async |names: &[&str]| {
+        let mut written = Vec::new();
+        for name in names {
+            written.push(rid_of(name).await);
+        }
+        let found = check_reach(&bench.server, &mut bench.database().await, &caller, &written)
+            .await
+            .unwrap();
+        found.map(|rid| names[written.iter().position(|(other, _)| *other == rid).unwrap()].to_owned())
+    };
+    assert_eq!(refused(&["own", "tied", "nobody"]).await, None);
+    assert_eq!(refused(&["own", "stranger"]).await.as_deref(), Some("stranger"));
+    // Who is stored in the same commit is no stranger; a tie that is stored with it does not count.
+    assert_eq!(refused(&["stranger", "q"]).await, None);
+    assert_eq!(refused(&["visit"]).await.as_deref(), Some("visit"));
+    bench.run("UPDATE care_relation SET source = 0").await;
+    assert_eq!(refused(&["tied"]).await.as_deref(), Some("tied"));
 }

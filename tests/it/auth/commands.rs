@@ -172,3 +172,84 @@ async fn an_operator_lets_people_and_back_ends_in_and_shuts_them_out() {
     patient().answer().await.expect(401);
     assert!(run(&["client", "list"]).await.unwrap().contains("(disabled)"));
 }
+
+#[tokio::test]
+async fn an_operator_is_told_the_policies_and_why_somebody_may_not() {
+    let directory = data_dir();
+    let _server = Server::start_with(&directory, &[("MEDCONSULT_AUTH", "on")]).await;
+    let run = async |arguments: &[&str]| run_with(&directory, arguments, "").await;
+    let printed = run(&["access", "policies"]).await.unwrap();
+    assert_eq!(printed, medconsult::fhir::access::policy::BUILT_IN);
+
+    // A file with a mistake, and one without.
+    let file = directory.join("policies.json");
+    let with_file = async |text: String| {
+        fs::write(&file, text).unwrap();
+        let mut command = program(&directory);
+        command
+            .args(["access", "policies"])
+            .env("MEDCONSULT_IDENTITY_POLICIES", &file);
+        let Output { status, stderr, .. } = command.output().await.unwrap();
+        (status.success(), String::from_utf8(stderr).unwrap())
+    };
+    let (accepted, told) = with_file(printed.replacen("\"Location\"", "\"Locatoin\"", 1)).await;
+    let expected = "In the set \"directory\": There is no resource type \"Locatoin\"; did you mean Location?";
+    assert!(
+        !accepted && told.contains(expected) && told.contains("policies.json"),
+        "{told}"
+    );
+    assert!(with_file(printed).await.0);
+
+    let add = [
+        "user",
+        "add",
+        "--email",
+        "ann@clinic.example",
+        "--role",
+        "practitioner",
+        "--given",
+        "Ann",
+        "--family",
+        "Lind",
+    ];
+    let add = [&add[..], &["--password-stdin"]].concat();
+    run_with(&directory, &add, "plover wants eleven lamps\n").await.unwrap();
+    let explain = async |scope: &str, question: [&str; 2]| {
+        let arguments = [
+            "access",
+            "explain",
+            "--account",
+            "ann@clinic.example",
+            "--scope",
+            scope,
+            question[0],
+            question[1],
+        ];
+        run_with(&directory, &arguments, "").await
+    };
+    let told = explain("user/*.rs", ["GET", "Observation"]).await.unwrap();
+    assert!(told.starts_with("ann@clinic.example is Practitioner/"), "{told}");
+    assert!(
+        told.contains("user/*.rs gives it") && told.contains("rule 2 gives it to cared-for"),
+        "{told}"
+    );
+    let told = explain("user/*.rs", ["POST", "Observation"]).await.unwrap();
+    assert!(
+        told.contains("Scopes\n  none gives it") && told.contains("NO (403)"),
+        "{told}"
+    );
+    assert!(
+        explain("system/*.rs", ["GET", "Observation"])
+            .await
+            .unwrap_err()
+            .contains("for back ends")
+    );
+    assert!(
+        explain("user/*.rs", ["GET", "Observatoin"])
+            .await
+            .unwrap_err()
+            .contains("is no resource type")
+    );
+    let nobody = ["access", "explain", "--client", "nobody", "GET", "Patient"];
+    assert!(run(&nobody).await.unwrap_err().contains("there is no client nobody"));
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use medconsult::base::clock::ManualClock;
 use medconsult::base::database::PoolSizes;
 use medconsult::base::{Clock, Database, IdGenerator};
+use medconsult::fhir::access::policy::Policies;
 use medconsult::fhir::hooks::Hooks;
 use medconsult::fhir::server::{FhirServer, FhirSettings};
 use sqlx::postgres::PgConnectOptions;
@@ -31,7 +32,25 @@ pub async fn bench_with(hooks: Hooks) -> Bench {
 /// A server that reaches its database in a way of the test's own.
 pub async fn bench_through(options: PgConnectOptions, database: TestDatabase, hooks: Hooks) -> Bench {
     let pools = Database::open(options, PoolSizes { write: 16, read: 8 });
-    let settings = FhirSettings {
+    let (clock, hand) = Clock::manual("2026-03-01T10:00:00Z".parse().unwrap());
+    let server = FhirServer::open(
+        &pools,
+        settings(Policies::default()),
+        hooks,
+        clock,
+        IdGenerator::random(),
+    )
+    .await
+    .unwrap();
+    Bench {
+        server: Arc::new(server),
+        clock: hand,
+        database,
+    }
+}
+
+fn settings(policies: Policies) -> FhirSettings {
+    FhirSettings {
         base_url: "http://localhost/fhir".to_owned(),
         max_body_bytes: 1 << 20,
         default_count: 20,
@@ -41,18 +60,19 @@ pub async fn bench_through(options: PgConnectOptions, database: TestDatabase, ho
         cors_origins: Vec::new(),
         body_timeout: Duration::from_secs(30),
         full_text: true,
-        policies: Arc::default(),
+        policies: Arc::new(policies),
         oauth: None,
         provenance: true,
         trail: None,
-    };
-    let (clock, hand) = Clock::manual("2026-03-01T10:00:00Z".parse().unwrap());
-    let server = FhirServer::open(&pools, settings, hooks, clock, IdGenerator::random())
-        .await
-        .unwrap();
-    Bench {
-        server: Arc::new(server),
-        clock: hand,
-        database,
+    }
+}
+
+impl Bench {
+    /// Another server on the same database and clock, with other policies.
+    pub async fn under(&self, policies: Policies, hooks: Hooks) -> Arc<FhirServer> {
+        let pools = Database::open(self.database.options(), PoolSizes { write: 4, read: 4 });
+        let clock = self.server.clock.clone();
+        let server = FhirServer::open(&pools, settings(policies), hooks, clock, IdGenerator::random()).await;
+        Arc::new(server.unwrap())
     }
 }

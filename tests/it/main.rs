@@ -1,6 +1,7 @@
 //! All integration tests, as one program: linking is slow, and one Postgres serves them all.
 
 mod access;
+mod access_property;
 mod app;
 mod audit;
 mod auth;

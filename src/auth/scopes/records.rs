@@ -27,7 +27,8 @@ impl RecordScope {
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<RecordScope, ScopeError> {
         read(text).ok_or_else(|| {
-            let shown: String = text.chars().take(60).collect();
+            let is_plain = |letter: &char| letter.is_ascii_graphic() && !"\"\\".contains(*letter);
+            let shown: String = text.chars().filter(is_plain).take(60).collect();
             ScopeError(format!(
                 "The scope '{shown}' is unknown; access to resources is patient/, user/ or system/, a type or *, and after a dot \
                  some of the letters c, r, u, d, s in this order, or read, write or * in their place; after letters, ? and \

@@ -8,7 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 const REMOTE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/remote.js");
-const PROGRAMS: [&str; 4] = [
+/// Where it may be installed.
+pub const PROGRAMS: [&str; 4] = [
     "/usr/bin/chromium",
     "/usr/bin/chromium-browser",
     "/usr/bin/google-chrome",

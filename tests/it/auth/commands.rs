@@ -71,6 +71,43 @@ async fn an_operator_lets_people_and_back_ends_in_and_shuts_them_out() {
         &keys,
     ];
     assert!(run(&narrow).await.unwrap_err().contains("begin with system/"));
+    let opened = [
+        "client",
+        "add",
+        "--name",
+        "Results",
+        "--scope",
+        "launch patient/*.rs",
+        "--redirect",
+        "https://app.example/cb",
+    ];
+    let with = |more: &[&'static str]| [&opened[..], more].concat();
+    for (more, sentence) in [
+        (
+            &["--public", "--launch-url", "com.example.app:/launch"][..],
+            "must begin with https://",
+        ),
+        (&["--keys-at", "http://app.example/keys"], "must begin with https://"),
+        (
+            &["--keys-at", "https://app.example/keys", "--public"],
+            "cannot be used with",
+        ),
+        (
+            &["--launch-url", "https://app.example/launch"],
+            "say how it proves who it is",
+        ),
+    ] {
+        let refused = run(&with(more)).await.unwrap_err();
+        assert!(refused.contains(sentence), "{refused}");
+    }
+    let more = [
+        "--keys-at",
+        "https://app.example/keys",
+        "--launch-url",
+        "https://app.example/launch",
+        "--launches-others",
+    ];
+    run(&with(&more)).await.unwrap();
     assert!(
         run(&["client", "list"])
             .await

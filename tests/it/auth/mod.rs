@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod backend;
 mod bearer;
+mod checklist;
 mod chromium;
 mod clients;
 mod commands;
@@ -84,6 +85,15 @@ impl ClientKey {
 /// A server that lets nobody in without a token.
 async fn spawn_guarded_app() -> TestApp {
     spawn_app_with(guard).await
+}
+
+/// The resource that stands for the person with this address: `Patient/…`, `Practitioner/…`
+async fn profile_of(app: &TestApp, email: &str) -> String {
+    sqlx::query_scalar("SELECT profile FROM account WHERE email = $1")
+        .bind(email)
+        .fetch_one(&app.app.database.write)
+        .await
+        .unwrap()
 }
 
 /// Turns access control on, with a folder of the test's own for its mails.

@@ -350,3 +350,84 @@ async fn a_request_that_comes_as_a_form_of_another_site_is_answered_like_a_link(
     let back = parameters(&stranger.submit_raw("/auth/authorize", &wrong, &[]).await);
     assert_eq!(back["error"], "invalid_request");
 }
+
+#[tokio::test]
+async fn staff_find_only_patients_of_their_own() {
+    let app = spawn_guarded_app().await;
+    app.register_app("app", RECORDS, NewProof::Public).await;
+    app.register_backend("lab", "system/*.cruds").await;
+    let token = app.token("lab", "system/*.cruds").await;
+    let mut grace = invited(&app, Role::Practitioner).await;
+    set_up(&mut grace).await;
+    let profile = profile_of(&app, GRACE).await;
+    for (id, practitioner) in [("hers", profile.as_str()), ("others", "Practitioner/other")] {
+        let patient = json!({
+            "resourceType": "Patient", "id": id, "name": [{"given": [id], "family": "Somerville"}],
+            "generalPractitioner": [{"reference": practitioner}],
+        });
+        let url = format!("Patient/{id}");
+        app.put(&url)
+            .fhir(&patient)
+            .bearer_auth(&token)
+            .answer()
+            .await
+            .expect(201);
+    }
+    let page = grace
+        .authorize(&[("scope", "launch/patient patient/*.rs")])
+        .await
+        .expect(200);
+    let found = grace.choose(&page, ("search", "Somerville")).await.expect(200).text();
+    assert!(
+        found.contains("hers Somerville") && !found.contains("others Somerville"),
+        "{found}"
+    );
+    grace.choose(&page, ("patient", "others")).await.expect(403);
+    let consent = grace.choose(&page, ("patient", "hers")).await.expect(200);
+    let token = app.token_of(&grace.decide(&consent, "allow", |_| true).await).await;
+    assert_eq!(token["patient"], "hers");
+}
+
+#[tokio::test]
+async fn whoever_is_one_patient_is_not_asked_and_whoever_acts_for_another_is() {
+    let app = spawn_guarded_app().await;
+    app.register_app("app", RECORDS, NewProof::Public).await;
+    app.register_backend("lab", "system/*.cruds").await;
+    let lab = app.token("lab", "system/*.cruds").await;
+    let mut ada = app.visitor();
+    ada.sign_up("ada@clinic.example", PASSWORD).await;
+    ada.sign_in("ada@clinic.example", PASSWORD).await;
+    let scope = ("scope", "launch/patient patient/*.rs");
+    let own = profile_of(&app, "ada@clinic.example").await;
+    let consent = ada.authorize(&[scope]).await.expect(200);
+    let token = app.token_of(&ada.decide(&consent, "allow", |_| true).await).await;
+    assert_eq!(format!("Patient/{}", token["patient"].as_str().unwrap()), own);
+
+    let child = json!({"resourceType": "Patient", "id": "child", "name": [{"given": ["Byron"], "family": "King"}]});
+    app.put("Patient/child")
+        .fhir(&child)
+        .bearer_auth(&lab)
+        .answer()
+        .await
+        .expect(201);
+    let person: String = sqlx::query_scalar("SELECT person FROM account")
+        .fetch_one(&app.app.database.write)
+        .await
+        .unwrap();
+    let url = format!("Person/{person}");
+    let mut person = app.get(&url).bearer_auth(&lab).answer().await.expect(200).json();
+    let link = json!({"target": {"reference": "Patient/child"}});
+    person["link"].as_array_mut().unwrap().push(link);
+    app.put(&url).fhir(&person).bearer_auth(&lab).answer().await.expect(200);
+
+    let page = ada.authorize(&[scope]).await.expect(200);
+    assert!(page.text().contains("Ada Lovelace") && page.text().contains("Byron King"));
+    assert!(!page.text().contains("type=\"search\""));
+    let consent = ada.choose(&page, ("patient", "child")).await.expect(200);
+    let token = app.token_of(&ada.decide(&consent, "allow", |_| true).await).await;
+    assert_eq!(token["patient"], "child");
+    let bearer = token["access_token"].as_str().unwrap();
+    app.get("Patient/child").bearer_auth(bearer).answer().await.expect(200);
+    // The token is about the child only, though Ada may see herself too.
+    app.get(&own).bearer_auth(bearer).answer().await.expect(404);
+}

@@ -4,6 +4,7 @@ mod codes;
 mod consent;
 mod context;
 mod endings;
+mod records;
 mod requests;
 
 use base64::Engine;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::second_factor::{GRACE, PASSWORD, invited, set_up};
 use super::visitor::{Visitor, sent_to};
-use super::{RSA, spawn_guarded_app};
+use super::{RSA, profile_of, spawn_guarded_app};
 use crate::app::{Answer, Ask, TestApp};
 
 const BACK: &str = "https://app.example/cb";

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::SignedDuration;
 use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 use tokio::net::TcpListener;
@@ -39,6 +40,7 @@ use crate::fhir::profiles;
 use crate::fhir::search::own::OwnSearchParameters;
 use crate::fhir::search::{reindex, text};
 use crate::fhir::server::{FhirServer, FhirSettings};
+use crate::fhir::step_up::SigningIsProved;
 use crate::fhir::terminology::upkeep::TerminologyUpkeep;
 use crate::jobs::{Registry, Worker};
 use crate::router::router;
@@ -313,6 +315,10 @@ fn hooks(config: &Config, clock: &Clock) -> Hooks {
     ];
     if config.is_audited() {
         guards.push(Box::new(AppendOnly));
+    }
+    if config.auth == Auth::On {
+        let within = SignedDuration::from_mins(config.identity.sign_within_minutes.into());
+        guards.push(Box::new(SigningIsProved::new(clock.clone(), within)));
     }
     if config.fhir.referential_integrity {
         guards.push(Box::new(ReferentialIntegrity));

@@ -92,6 +92,8 @@ pub struct IdentityConfig {
     pub sign_up: bool,
     /// A file with the policies of all roles; empty for the built-in ones (`src/fhir/access/policies.json`).
     pub policies: PathBuf,
+    /// For how many minutes after a proof by two factors a person may sign, as a prescription.
+    pub sign_within_minutes: u32,
     pub factors: FactorsConfig,
     /// Other OpenID providers that people may sign in at, each by a name of small letters, digits and `-`.
     pub providers: BTreeMap<String, ProviderConfig>,
@@ -258,6 +260,7 @@ impl Default for IdentityConfig {
             private_hosts: Vec::new(),
             sign_up: true,
             policies: PathBuf::new(),
+            sign_within_minutes: 5,
             factors: FactorsConfig::default(),
             providers: BTreeMap::new(),
         }

@@ -102,6 +102,7 @@ pub async fn caller_of(auth: &AuthServer, live: Live) -> Result<Caller, Refusal>
         user,
         patient: live.context.patient,
         scopes,
+        proof: live.proof,
     }))
 }
 
@@ -124,6 +125,7 @@ pub async fn person(auth: &AuthServer, session: &Session) -> Result<Caller, Fhir
             permissions: Permissions::LOOK,
             filter: None,
         }],
+        proof: Some(session.proof()),
     }))
 }
 

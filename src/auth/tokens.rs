@@ -13,6 +13,7 @@ use super::accounts::Role;
 use super::launches::Context;
 use super::scopes::{Kind, Scopes};
 use crate::base::{IdGenerator, crypto};
+use crate::fhir::step_up::{Assurance, Proof};
 
 /// How long a back end may use an access token, as the guide recommends.
 const BACK_END_LIFE: SignedDuration = SignedDuration::from_mins(5);
@@ -40,8 +41,10 @@ pub struct NewGrant<'a> {
 pub struct GrantedBy<'a> {
     pub account: &'a str,
     pub session: &'a str,
-    /// When they proved who they are.
-    pub proved_at: Timestamp,
+    /// When and how surely they proved who they are,
+    pub proof: Proof,
+    /// and by what.
+    pub methods: &'a [String],
 }
 
 impl NewGrant<'_> {
@@ -56,6 +59,9 @@ impl NewGrant<'_> {
         now: Timestamp,
     ) -> Result<String, sqlx::Error> {
         let id = ids.next().to_string();
+        if let Some(person) = &self.person {
+            check_session(connection, person).await?;
+        }
         // Access that was not asked to outlive the session ends with it.
         let person = self.person.as_ref();
         let session = person
@@ -63,8 +69,8 @@ impl NewGrant<'_> {
             .filter(|_| !self.scopes.has(Kind::Offline));
         sqlx::query(
             "INSERT INTO oauth_grant
-                 (id, client, account, session, scope, patient, encounter, context, proved_at, created_at, ends_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                 (id, client, account, session, scope, patient, encounter, context, proved_at, created_at, ends_at, assurance, methods)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         )
         .bind(&id)
         .bind(self.client)
@@ -74,13 +80,30 @@ impl NewGrant<'_> {
         .bind(&self.context.patient)
         .bind(&self.context.encounter)
         .bind(Json(&self.context.rest))
-        .bind(person.map(|person| person.proved_at.to_sqlx()))
+        .bind(person.map(|person| person.proof.at.to_sqlx()))
         .bind(now.to_sqlx())
         .bind(after(now, LONGEST_GRANT))
+        .bind(person.map(|person| person.proof.assurance.number()))
+        .bind(person.map(|person| person.methods))
         .execute(connection)
         .await?;
         Ok(id)
     }
+}
+
+/// Refuses to grant anything in a session that was ended in this moment, by a change of the password for example. The lock on
+/// the account makes such a change come before, or wait until the grant is there to be ended as well.
+async fn check_session(connection: &mut PgConnection, person: &GrantedBy<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT FROM account WHERE id = $1 AND active FOR SHARE")
+        .bind(person.account)
+        .fetch_one(&mut *connection)
+        .await?;
+    sqlx::query("SELECT FROM session WHERE id = $1 AND account = $2")
+        .bind(person.session)
+        .bind(person.account)
+        .fetch_one(connection)
+        .await?;
+    Ok(())
 }
 
 fn after(now: Timestamp, life: SignedDuration) -> jiff_sqlx::Timestamp {
@@ -129,7 +152,9 @@ pub struct Redeemed {
     pub scopes: Scopes,
     pub context: Context,
     pub account: Option<String>,
-    pub proved_at: Option<Timestamp>,
+    /// How the person proved who they are, and by what.
+    pub proof: Option<Proof>,
+    pub methods: Option<Vec<String>>,
     pub expired: bool,
 }
 
@@ -141,18 +166,29 @@ pub struct CodeBinding {
     pub nonce: Option<String>,
 }
 
-const GRANT_COLUMNS: &str = "g.id, g.client, g.scope, g.patient, g.encounter, g.context, g.account, g.proved_at";
+const GRANT_COLUMNS: &str = "g.id, g.client, g.scope, g.patient, g.encounter, g.context, g.account, g.proved_at, \
+     g.assurance, g.methods";
+
+/// The proof behind a grant `g`; `None` for a back end's.
+fn proof_of(row: &PgRow) -> Result<Option<Proof>, sqlx::Error> {
+    let at: Option<jiff_sqlx::Timestamp> = row.try_get("proved_at")?;
+    let assurance: Option<i16> = row.try_get("assurance")?;
+    Ok(at.map(|at| Proof {
+        at: at.to_jiff(),
+        assurance: assurance.and_then(Assurance::of_number).unwrap_or(Assurance::OneFactor),
+    }))
+}
 
 fn redeemed(row: &PgRow) -> Result<Redeemed, sqlx::Error> {
     let scope: String = row.try_get("scope")?;
-    let proved_at: Option<jiff_sqlx::Timestamp> = row.try_get("proved_at")?;
     Ok(Redeemed {
         grant: row.try_get("id")?,
         client: row.try_get("client")?,
         scopes: Scopes::parse(&scope).map_err(|error| sqlx::Error::Decode(error.0.into()))?,
         context: Context::of_row(row)?,
         account: row.try_get("account")?,
-        proved_at: proved_at.map(|instant| instant.to_jiff()),
+        proof: proof_of(row)?,
+        methods: row.try_get("methods")?,
         expired: row.try_get("expired")?,
     })
 }
@@ -309,6 +345,8 @@ pub struct Live {
     pub expires_at: Timestamp,
     /// On whose behalf; `None` for a back end.
     pub user: Option<LiveUser>,
+    /// How that person proved who they are.
+    pub proof: Option<Proof>,
 }
 
 /// The account on whose behalf a token is used.
@@ -330,7 +368,7 @@ pub struct LiveUser {
 /// Those of the database.
 pub async fn look_up(database: impl PgExecutor<'_>, now: Timestamp, token: &str) -> Result<Option<Live>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT t.jti, c.id AS client, t.scope, t.issued_at, t.expires_at, g.account, g.session, g.patient, g.encounter,
+        "SELECT t.jti, c.id AS client, t.scope, t.issued_at, t.expires_at, g.account, g.proved_at, g.assurance, g.session, g.patient, g.encounter,
                 g.context, a.role, a.profile, a.person, a.given, a.family
          FROM access_token t JOIN oauth_grant g ON g.id = t.grant_id JOIN oauth_client c ON c.id = g.client
               LEFT JOIN account a ON a.id = g.account
@@ -374,6 +412,7 @@ pub async fn look_up(database: impl PgExecutor<'_>, now: Timestamp, token: &str)
         issued_at: instant("issued_at")?,
         expires_at: instant("expires_at")?,
         user,
+        proof: proof_of(&row)?,
     }))
 }
 

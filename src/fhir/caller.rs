@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::access::{Role, ScopeContext, ScopeGrant};
 use super::error::FhirError;
+use super::step_up::Proof;
 use super::trail::Origin;
 
 pub use super::access::Permissions;
@@ -34,6 +35,8 @@ pub struct Granted {
     /// The id of the Patient that scopes of one patient are about.
     pub patient: Option<String>,
     pub scopes: Vec<ScopeGrant>,
+    /// How and when the person behind it proved who they are.
+    pub proof: Option<Proof>,
 }
 
 /// A person on whose behalf something is done.
@@ -137,6 +140,11 @@ impl Caller {
     /// The person on whose behalf this runs, if there is one.
     pub fn user(&self) -> Option<&User> {
         self.grant()?.user.as_ref()
+    }
+
+    /// How and when that person proved who they are.
+    pub fn proof(&self) -> Option<Proof> {
+        self.grant()?.proof
     }
 
     pub fn is_unrestricted(&self) -> bool {

@@ -217,6 +217,8 @@ pub struct FhirError {
     /// Never empty.
     pub issues: Vec<Issue>,
     retryable: bool,
+    /// What the caller must do to be let in: the value of `WWW-Authenticate`.
+    challenge: Option<String>,
 }
 
 /// The result of everything that can refuse an interaction.
@@ -228,6 +230,7 @@ impl FhirError {
             status,
             issues: vec![issue],
             retryable: false,
+            challenge: None,
         }
     }
 
@@ -238,6 +241,7 @@ impl FhirError {
             status,
             issues,
             retryable: false,
+            challenge: None,
         }
     }
 
@@ -277,6 +281,15 @@ impl FhirError {
             StatusCode::BAD_REQUEST,
             Issue::error(IssueType::NotSupported, diagnostics),
         )
+    }
+
+    /// 401: the caller must prove who they are, as the challenge says (<https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1>).
+    pub fn unauthenticated(diagnostics: impl Into<String>, challenge: String) -> FhirError {
+        let issue = Issue::error(IssueType::Login, diagnostics);
+        FhirError {
+            challenge: Some(challenge),
+            ..FhirError::new(StatusCode::UNAUTHORIZED, issue)
+        }
     }
 
     /// 403: the caller may not do this.
@@ -538,6 +551,12 @@ impl IntoResponse for FhirError {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        let challenge = self
+            .challenge
+            .and_then(|challenge| HeaderValue::try_from(challenge).ok());
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }

@@ -21,10 +21,10 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use self::picture::Picture;
-use super::AuthServer;
 use super::accounts::{Account, tidy_name};
 use super::sessions::Session;
-use crate::fhir::caller::{Caller, Granted, Holders, User};
+use super::{AuthServer, bearer};
+use crate::fhir::caller::Caller;
 use crate::fhir::commit::{CommitError, Op, Target, Write, commit};
 use crate::fhir::error::FhirError;
 
@@ -133,21 +133,8 @@ struct Own {
 }
 
 /// The person themselves, at a page of ours: what they may do is judged by the page, and recorded under their name.
-fn caller(session: &Session) -> Caller {
-    let account = &session.account;
-    let granted = Granted {
-        token: session.id.clone(),
-        client: "medconsult".to_owned(),
-        account: Some(account.id.clone()),
-        user: Some(User {
-            role: account.role,
-            fhir_user: account.profile.clone(),
-            person: account.person.clone(),
-            holders: Holders::default(),
-        }),
-        ..Granted::default()
-    };
-    Caller::granted(granted).practice()
+async fn caller(auth: &AuthServer, session: &Session) -> Result<Caller, FhirError> {
+    Ok(bearer::person(auth, session).await?.practice())
 }
 
 /// The resources of this person: the profile, then the Person.
@@ -191,7 +178,7 @@ impl Details {
     /// # Errors
     /// Those of the store; 404 where the records of the account are gone.
     pub async fn of(auth: &AuthServer, session: &Session) -> Result<(Details, bool), FhirError> {
-        let [profile, _] = own(auth, &caller(session), &session.account).await?;
+        let [profile, _] = own(auth, &caller(auth, session).await?, &session.account).await?;
         let has_picture = photo_of(&profile.resource).is_some();
         Ok((Details::read(&profile.resource, &session.account), has_picture))
     }
@@ -263,7 +250,7 @@ impl Details {
     /// # Errors
     /// [`NotSaved`]
     pub async fn save(&self, auth: &AuthServer, session: &Session) -> Result<(), NotSaved> {
-        let caller = caller(session);
+        let caller = caller(auth, session).await?;
         let [mut profile, mut person] = own(auth, &caller, &session.account).await?;
         self.write(&mut profile.resource, true);
         self.write(&mut person.resource, false);
@@ -291,7 +278,7 @@ pub fn zones() -> impl Iterator<Item = String> {
 /// # Errors
 /// Those of the store.
 pub async fn picture_of(auth: &AuthServer, session: &Session) -> Result<Option<Picture>, FhirError> {
-    let caller = caller(session);
+    let caller = caller(auth, session).await?;
     let [profile, _] = own(auth, &caller, &session.account).await?;
     let Some(id) = photo_of(&profile.resource) else {
         return Ok(None);
@@ -319,7 +306,7 @@ fn photo_of(profile: &Value) -> Option<String> {
 /// # Errors
 /// [`NotSaved`]
 pub async fn save_picture(auth: &AuthServer, session: &Session, picture: Option<&Picture>) -> Result<(), NotSaved> {
-    let caller = caller(session);
+    let caller = caller(auth, session).await?;
     let [mut profile, mut person] = own(auth, &caller, &session.account).await?;
     let old = photo_of(&profile.resource);
     let mut ops = Vec::new();

@@ -23,12 +23,13 @@ use serde_json::json;
 
 use super::consent;
 use super::request::{Asked, Refusal, back_to};
+use super::step_up::{self, Verdict};
 use crate::auth::AuthServer;
 use crate::auth::factors::policy::Missing;
 use crate::auth::launches;
 use crate::auth::pages::browser::{Browser, Submitted};
 use crate::auth::pages::choose::{self, Answers, Choice, Question, Wanted};
-use crate::auth::pages::{PageError, page_for_app, see_other};
+use crate::auth::pages::{PageError, encoded, page_for_app, see_other};
 use crate::auth::scopes::{Kind, Scopes};
 use crate::auth::sessions::Session;
 use crate::auth::tokens::{self, GrantedBy, NewCode, NewGrant};
@@ -109,6 +110,9 @@ async fn show(auth: &AuthServer, browser: &Browser, query: String) -> Result<Res
         },
         None => return Ok(see_other(&format!("/auth/sign-in?next={next}"))),
     };
+    if let Some(answer) = prove_again(auth, session, &asked, &query)? {
+        return Ok(answer);
+    }
     if asked.silent {
         return Err(asked.refuse("consent_required", "People are asked each time."));
     }
@@ -117,6 +121,25 @@ async fn show(auth: &AuthServer, browser: &Browser, query: String) -> Result<Res
         ..Progress::default()
     };
     next_page(auth, browser, session, &asked, progress, &Answers::default()).await
+}
+
+/// Sends a person who has not proved enough for what the application wants to prove it, and back.
+fn prove_again(auth: &AuthServer, session: &Session, asked: &Asked, query: &str) -> Result<Option<Response>, Refusal> {
+    let wanted = step_up::Asked::read(query).map_err(|text| asked.refuse("invalid_request", text))?;
+    let by_passkey = match wanted.judge(&auth.factors, session, auth.clock.now()) {
+        Verdict::Enough => return Ok(None),
+        Verdict::Unmet => {
+            let text = "The person cannot prove who they are in the way that is asked for.";
+            return Err(asked.refuse("unmet_authentication_requirements", text));
+        }
+        Verdict::Prove { .. } if asked.silent => {
+            return Err(asked.refuse("login_required", "The person must prove who they are again."));
+        }
+        Verdict::Prove { by_passkey } => by_passkey,
+    };
+    let next = encoded(&format!("/auth/authorize?{}", step_up::once_proved(query)));
+    let by = if by_passkey { "by=passkey&" } else { "" };
+    Ok(Some(see_other(&format!("/auth/prove?{by}next={next}"))))
 }
 
 /// `POST /auth/authorize/about`
@@ -268,7 +291,8 @@ async fn allow_or_deny(
         person: Some(GrantedBy {
             account: &session.account.id,
             session: &session.id,
-            proved_at: session.proved_at,
+            proof: session.proof(),
+            methods: &session.methods,
         }),
     };
     let code = NewCode {

@@ -18,6 +18,7 @@ use super::consent;
 use super::error::OAuthError;
 use crate::auth::{AuthServer, keys};
 use crate::fhir::access::scope::{patient_types, resource_types};
+use crate::fhir::step_up::Assurance;
 
 pub async fn handle(State(auth): State<Arc<AuthServer>>) -> Response {
     let mut configuration = both(&auth);
@@ -51,6 +52,8 @@ pub async fn handle_openid(State(auth): State<Arc<AuthServer>>) -> Response {
     configuration["subject_types_supported"] = json!(["public"]);
     configuration["id_token_signing_alg_values_supported"] = json!(["RS256"]);
     configuration["response_modes_supported"] = json!(["query"]);
+    configuration["acr_values_supported"] = json!(Assurance::ALL.map(Assurance::acr));
+    configuration["prompt_values_supported"] = json!(["none", "login", "consent"]);
     configuration["claims_supported"] = json!([
         "sub",
         "iss",
@@ -58,6 +61,8 @@ pub async fn handle_openid(State(auth): State<Arc<AuthServer>>) -> Response {
         "exp",
         "iat",
         "auth_time",
+        "acr",
+        "amr",
         "nonce",
         "at_hash",
         "fhirUser",

@@ -48,8 +48,12 @@ pub async fn make(
     claims["iat"] = json!(now);
     claims["exp"] = json!(now + LIFE);
     claims["at_hash"] = json!(URL_SAFE_NO_PAD.encode(&crypto::digest(access_token)[..16]));
-    if let Some(proved_at) = grant.proved_at {
-        claims["auth_time"] = json!(proved_at.as_second());
+    if let Some(proof) = grant.proof {
+        claims["auth_time"] = json!(proof.at.as_second());
+        claims["acr"] = json!(proof.assurance.acr());
+    }
+    if let Some(methods) = &grant.methods {
+        claims["amr"] = json!(methods);
     }
     if let Some(nonce) = nonce {
         claims["nonce"] = json!(nonce);

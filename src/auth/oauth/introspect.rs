@@ -57,6 +57,11 @@ fn about(auth: &AuthServer, live: &Live) -> Value {
         "sub": live.user.as_ref().map_or(&live.client, |user| &user.account),
         "jti": live.jti,
     });
+    if let Some(proof) = live.proof {
+        // <https://www.rfc-editor.org/rfc/rfc9470#section-6.2>
+        about["auth_time"] = json!(proof.at.as_second());
+        about["acr"] = json!(proof.assurance.acr());
+    }
     live.context.add_to(&mut about);
     if let Some(user) = live.user.as_ref().filter(|_| live.scopes.has(Kind::FhirUser)) {
         about["fhirUser"] = json!(format!("{}/{}", auth.fhir.settings.base_url, user.profile));

@@ -25,6 +25,7 @@ pub mod introspect;
 pub mod launch;
 pub mod request;
 pub mod revoke;
+pub mod step_up;
 pub mod token;
 pub mod userinfo;
 

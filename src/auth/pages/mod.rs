@@ -42,6 +42,7 @@ use sqlx::PgConnection;
 
 use self::browser::Browser;
 use self::form::{Problems, alert, field};
+pub use self::sign_in::encoded;
 use super::AuthServer;
 use super::accounts::Account;
 use super::mail::Mail;

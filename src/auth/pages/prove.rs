@@ -6,27 +6,45 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::html;
+use serde::Deserialize;
 
 use super::browser::{Browser, Submitted};
 use super::second_factor::{mail_form, right_code};
-use super::sign_in::{Next, right_password, safe_next};
+use super::sign_in::{right_password, safe_next};
 use super::{Result, alert, field, passkeys, see_other, sign_in};
 use crate::auth::AuthServer;
 use crate::auth::factors::Shown;
 use crate::auth::sessions::Session;
 use crate::fhir::step_up::Assurance;
 
+/// What is to be proved, and why.
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    next: String,
+    /// `passkey` where nothing less will do.
+    #[serde(default)]
+    by: String,
+}
+
 /// `GET /auth/prove`
 pub async fn show(
     State(auth): State<Arc<AuthServer>>,
     browser: Browser,
-    Query(Next { next }): Query<Next>,
+    Query(Asked { next, by }): Query<Asked>,
 ) -> Result<Response> {
     let session = browser.signed_in()?;
-    Ok(form(&auth, &browser, session, safe_next(&next), None))
+    let only_passkey = by == "passkey" && session.account.passkeys > 0;
+    Ok(form(&auth, &browser, session, (safe_next(&next), only_passkey), None))
 }
 
-fn form(auth: &AuthServer, browser: &Browser, session: &Session, next: &str, wrong: Option<&str>) -> Response {
+fn form(
+    auth: &AuthServer,
+    browser: &Browser,
+    session: &Session,
+    (next, only_passkey): (&str, bool),
+    wrong: Option<&str>,
+) -> Response {
     let account = &session.account;
     let going_on = html! { input type="hidden" name="next" value=(next); };
     // Without a second factor of this kind there is nothing to type.
@@ -51,8 +69,8 @@ fn form(auth: &AuthServer, browser: &Browser, session: &Session, next: &str, wro
             @if account.passkeys > 0 {
                 (passkeys::show_form(auth, browser, "/auth/passkeys/prove", "Use a passkey", going_on))
             }
-            @if auth.factors.assurance_of(account) < Assurance::Passkey { (content) }
-            @if by_mail { (mail_form(browser, "/auth/prove", next)) }
+            @if !only_passkey && auth.factors.assurance_of(account) < Assurance::Passkey { (content) }
+            @if by_mail && !only_passkey { (mail_form(browser, "/auth/prove", next)) }
         },
     )
 }
@@ -72,7 +90,7 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
             .map(|kind| Shown::code_after(&Shown::password().methods, kind)),
     };
     let Some(shown) = shown else {
-        let mut response = form(&auth, browser, session, next, Some("That is not right."));
+        let mut response = form(&auth, browser, session, (next, false), Some("That is not right."));
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(response);
     };

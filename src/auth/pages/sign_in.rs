@@ -137,7 +137,8 @@ pub(super) async fn note(auth: &AuthServer, browser: &Browser, session: &Session
     Ok(auth.fhir.trail.note(event).await?)
 }
 
-pub(super) fn encoded(next: &str) -> String {
+/// An address of ours as a parameter of another.
+pub fn encoded(next: &str) -> String {
     form_urlencoded::byte_serialize(next.as_bytes()).collect()
 }
 

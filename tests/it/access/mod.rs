@@ -139,6 +139,7 @@ impl World {
             }),
             patient: patient.map(str::to_owned),
             scopes: scopes.iter().map(|scope| grant(scope)).collect(),
+            proof: None,
         })
     }
 

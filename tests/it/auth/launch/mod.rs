@@ -6,6 +6,7 @@ mod context;
 mod endings;
 mod records;
 mod requests;
+mod step_up;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

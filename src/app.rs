@@ -26,8 +26,10 @@ use crate::auth::passwords::Passwords;
 use crate::auth::provider::{Provider, ProviderSettings};
 use crate::auth::{AuthServer, background};
 use crate::base::crypto::Vault;
+use crate::base::limits::{Budgets, Limits};
 use crate::base::outbound::Outbound;
-use crate::base::{Clock, Database, IdGenerator, listen, migrations};
+use crate::base::tls::Tls;
+use crate::base::{Clock, Database, IdGenerator, listen, migrations, secrets};
 use crate::config::{Auth, Config, FactorDemand};
 use crate::fhir::access::BreakGlass;
 use crate::fhir::access::policy::{BUILT_IN, Policies};
@@ -43,7 +45,7 @@ use crate::fhir::server::{FhirServer, FhirSettings};
 use crate::fhir::step_up::SigningIsProved;
 use crate::fhir::terminology::upkeep::TerminologyUpkeep;
 use crate::jobs::{Registry, Worker};
-use crate::router::router;
+use crate::router;
 
 /// How long a client may take to tell its keys: a request for a token waits for them.
 const KEYS_PATIENCE: Duration = Duration::from_secs(5);
@@ -55,6 +57,8 @@ pub struct App {
     /// `None` for an open sandbox.
     pub auth: Option<Arc<AuthServer>>,
     pub audit: Arc<Keeper>,
+    /// Counts requests; where there is no `auth`, without a limit.
+    pub limits: Limits,
     pub database: Database,
     pub clock: Clock,
     pub ids: IdGenerator,
@@ -82,6 +86,11 @@ impl App {
             ids.clone(),
         );
         let fhir = Arc::new(server.await.context("cannot open the FHIR server on the database")?);
+        let budgets = match config.auth {
+            Auth::On => config.limits.budgets(),
+            Auth::Off => Budgets::default(),
+        };
+        let limits = Limits::new(clock.clone(), budgets);
         let auth = match fhir.settings.oauth.clone() {
             Some(endpoints) => Some(Arc::new(AuthServer {
                 fhir: fhir.clone(),
@@ -102,7 +111,7 @@ impl App {
                 factors: factor_policy(&config)?,
                 relying_party: RelyingParty::new(&config.root_url()),
                 providers: providers(&config)?,
-                trusted_proxies: config.http.trusted_proxies.clone(),
+                limits: limits.clone(),
             })),
             None => None,
         };
@@ -113,6 +122,7 @@ impl App {
             fhir,
             auth,
             audit,
+            limits,
             database,
             clock,
             ids,
@@ -152,16 +162,40 @@ impl App {
     }
 
     /// Answers requests until `stop` becomes true; then takes no new ones and finishes those that have begun.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: watch::Receiver<bool>) {
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<Tls>>, stop: watch::Receiver<bool>) {
         let (audit, stopped) = (self.audit.clone(), stop.clone());
         tokio::spawn(async move { audit.run(stopped).await });
-        let (app, stopped) = (self.clone(), stop.clone());
+        let (app, certificate, stopped) = (self.clone(), tls.clone(), stop.clone());
         tokio::spawn(async move {
             let FhirServer { search, store, .. } = &*app.fhir;
-            search.follow(store, &app.database.write, stopped).await;
+            let pool = &app.database.write;
+            tokio::join!(
+                search.follow(store, pool, stopped.clone()),
+                app.limits.report(pool, stopped.clone()),
+                async {
+                    if let Some(tls) = certificate {
+                        tls.follow(stopped.clone()).await;
+                    }
+                },
+            );
         });
-        listen::serve(listener, router(self), stop).await;
+        let service = listen::Service {
+            turned_away: router::turned_away(&self),
+            bounds: self.config.http.bounds(),
+            routes: router::router(self),
+            tls,
+        };
+        listen::serve(listener, service, stop).await;
     }
+}
+
+/// What TLS is spoken with, if the settings name a certificate.
+///
+/// # Errors
+/// When the certificate or its key cannot be used.
+pub fn tls(config: &Config) -> Result<Option<Arc<Tls>>> {
+    let tls = config.tls.files().map(|(certificate, key)| Tls::open(certificate, key));
+    Ok(tls.transpose().context("tls.certificate and tls.key")?.map(Arc::new))
 }
 
 /// The settings of the FHIR server, out of those of the program.
@@ -173,7 +207,7 @@ fn settings(config: &Config) -> Result<FhirSettings> {
         max_count: config.search.max_count,
         max_counted: config.search.max_counted,
         search_timeout: Duration::from_secs(config.search.timeout_seconds),
-        cors_origins: config.http.cors_origins.clone(),
+        cors: config.auth == Auth::On || !config.http.cors_origins.is_empty(),
         body_timeout: Duration::from_secs(config.http.body_timeout_seconds),
         full_text: config.search.full_text,
         policies: Arc::new(policies(config)?),
@@ -221,7 +255,7 @@ pub fn vault(config: &Config) -> Result<Vault> {
     } else {
         config.data_dir.join("master.key")
     };
-    let text = match fs::read_to_string(&file) {
+    let text = match secrets::read(&file) {
         Err(error) if error.kind() == ErrorKind::NotFound && !named => {
             ensure!(
                 config.database.url.reveal().is_none(),
@@ -235,7 +269,7 @@ pub fn vault(config: &Config) -> Result<Vault> {
             tracing::info!(file = %file.display(), "made a master key; without it, sealed secrets are lost");
             key
         }
-        read => read.with_context(|| format!("cannot read the master key {}", file.display()))?,
+        read => read.context("the master key")?,
     };
     Vault::new(&text).with_context(|| format!("in {}", file.display()))
 }
@@ -269,15 +303,6 @@ fn factor_policy(config: &Config) -> Result<FactorPolicy> {
 /// The OpenID providers of the settings.
 fn providers(config: &Config) -> Result<Vec<Provider>> {
     let providers = config.identity.providers.iter().map(|(name, provider)| {
-        let file = &provider.client_secret_file;
-        let client_secret = match file.as_os_str().is_empty() {
-            true => provider.client_secret.reveal().to_owned(),
-            false => {
-                let text = fs::read_to_string(file);
-                let text = text.with_context(|| format!("cannot read {}", file.display()))?;
-                text.trim().to_owned()
-            }
-        };
         let label = if provider.label.is_empty() {
             name
         } else {
@@ -288,7 +313,7 @@ fn providers(config: &Config) -> Result<Vec<Provider>> {
             label: label.clone(),
             issuer: provider.issuer.clone(),
             client_id: provider.client_id.clone(),
-            client_secret,
+            client_secret: provider.client_secret.reveal().to_owned(),
             scopes: provider.scopes.clone(),
             connect_by_email: provider.connect_by_email,
         };

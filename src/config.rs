@@ -8,22 +8,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize, Serializer};
 use toml::{Table, Value};
 
+use crate::base::address::Network;
+use crate::base::limits::Budgets;
+use crate::base::listen::Bounds;
+use crate::base::secrets;
 use crate::base::telemetry::LogFormat;
 
 /// Everything that can be set, with what holds when it is not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address and port of the server. Loopback only, unless callers must prove who they are and `public_url` is https.
+    /// Address and port of the server. Loopback only, unless callers must prove who they are by TLS: the server's own, or that
+    /// of a proxy, which makes `public_url` https.
     pub listen: SocketAddr,
-    /// What clients call this server, as in `https://clinic.example`; empty for `http://` and the listening address.
+    /// What clients call this server, as in `https://clinic.example`; empty for the listening address.
     pub public_url: String,
     /// Where everything that must last is kept, the private Postgres above all.
     pub data_dir: PathBuf,
@@ -32,6 +38,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub postgres: PostgresConfig,
     pub http: HttpConfig,
+    pub tls: TlsConfig,
+    pub limits: LimitsConfig,
     pub fhir: FhirConfig,
     pub identity: IdentityConfig,
     pub mail: MailConfig,
@@ -47,6 +55,8 @@ pub struct Config {
 pub struct DatabaseConfig {
     /// `postgres://user:password@host/database`; empty to run a private Postgres. Also `DATABASE_URL`.
     pub url: DatabaseUrl,
+    /// A file with the same.
+    pub url_file: PathBuf,
     /// Connections for writes and for reads by id.
     pub write_connections: u32,
     /// Connections for searches that are planned each time; as many again for those that are not.
@@ -69,11 +79,49 @@ pub struct HttpConfig {
     pub max_body_bytes: usize,
     /// How long a client may take to send a body.
     pub body_timeout_seconds: u64,
-    /// Web origins whose scripts may use this server, as in `https://app.example`; `*` for all, empty for none. In the
-    /// environment, separated by commas.
+    /// Longest head of a request, in bytes: its address and its headers.
+    pub max_head_bytes: usize,
+    /// How long a client may take to send a head, and how long it may keep a connection without a request.
+    pub head_timeout_seconds: u64,
+    /// How long an answer waits for its client to take more of it.
+    pub write_timeout_seconds: u64,
+    /// Open connections at most.
+    pub max_connections: usize,
+    /// Open connections of one address at most. Proxies that are trusted may have more.
+    pub max_connections_per_address: usize,
+    /// Web origins whose scripts may use this server, beside those of registered applications, as in `https://app.example`; `*`
+    /// for all. In the environment, separated by commas.
     pub cors_origins: Vec<String>,
-    /// Addresses of proxies in front of the server, whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Addresses or networks (`10.0.0.0/8`) of proxies in front of the server, whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// TLS by the server itself. Without a certificate it speaks plain HTTP.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// A PEM file with the server's certificate and those above it.
+    pub certificate: PathBuf,
+    /// A PEM file with its private key.
+    pub key: PathBuf,
+}
+
+/// Requests per minute, all instances together; 0 for no limit. Only with `auth = "on"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Of one address, of whatever kind.
+    pub per_address: u32,
+    /// With the tokens of one application.
+    pub per_client: u32,
+    /// With the tokens of one person.
+    pub per_user: u32,
+    /// Of one address, where tokens are given out, withdrawn and explained.
+    pub tokens_per_address: u32,
+    /// Tokens for one application.
+    pub tokens_per_client: u32,
+    /// Pages and forms (sign-in, account) of one address.
+    pub pages_per_address: u32,
 }
 
 /// Accounts and secrets. Only with `auth = "on"`.
@@ -146,6 +194,8 @@ pub struct MailConfig {
     /// `smtps://user:password@mail.example`, or `smtp://mail.example:587?tls=required`; empty to write mails into the folder
     /// `mail` of the data directory, for development.
     pub server: Secret,
+    /// A file with the same.
+    pub server_file: PathBuf,
     /// Who sends them, as in `Clinic <no-reply@clinic.example>`.
     pub from: String,
 }
@@ -220,6 +270,8 @@ impl Default for Config {
             database: DatabaseConfig::default(),
             postgres: PostgresConfig::default(),
             http: HttpConfig::default(),
+            tls: TlsConfig::default(),
+            limits: LimitsConfig::default(),
             fhir: FhirConfig::default(),
             identity: IdentityConfig::default(),
             mail: MailConfig::default(),
@@ -235,6 +287,7 @@ impl Default for DatabaseConfig {
     fn default() -> Self {
         Self {
             url: DatabaseUrl::default(),
+            url_file: PathBuf::new(),
             write_connections: 16,
             read_connections: 16,
         }
@@ -246,8 +299,60 @@ impl Default for HttpConfig {
         Self {
             max_body_bytes: 50 * 1024 * 1024,
             body_timeout_seconds: 30,
+            max_head_bytes: 128 * 1024,
+            head_timeout_seconds: 30,
+            write_timeout_seconds: 60,
+            max_connections: 10_000,
+            max_connections_per_address: 1000,
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl HttpConfig {
+    /// What one client may take of the server.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            connections: self.max_connections,
+            connections_per_address: self.max_connections_per_address,
+            head_bytes: self.max_head_bytes,
+            head_timeout: Duration::from_secs(self.head_timeout_seconds),
+            write_timeout: Duration::from_secs(self.write_timeout_seconds),
+            proxies: self.trusted_proxies.clone(),
+        }
+    }
+}
+
+impl TlsConfig {
+    /// The files of certificate and key, if the server speaks TLS itself.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        (!self.certificate.as_os_str().is_empty()).then_some((&self.certificate, &self.key))
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            per_address: 30_000,
+            per_client: 30_000,
+            per_user: 6_000,
+            tokens_per_address: 1_200,
+            tokens_per_client: 600,
+            pages_per_address: 300,
+        }
+    }
+}
+
+impl LimitsConfig {
+    pub fn budgets(&self) -> Budgets {
+        Budgets {
+            per_address: self.per_address,
+            per_client: self.per_client,
+            per_user: self.per_user,
+            tokens_per_address: self.tokens_per_address,
+            tokens_per_client: self.tokens_per_client,
+            pages_per_address: self.pages_per_address,
         }
     }
 }
@@ -296,6 +401,7 @@ impl Default for MailConfig {
     fn default() -> Self {
         Self {
             server: Secret::default(),
+            server_file: PathBuf::new(),
             from: "MedConsult <no-reply@localhost>".to_owned(),
         }
     }
@@ -435,6 +541,12 @@ impl DatabaseUrl {
     }
 }
 
+impl From<String> for DatabaseUrl {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.masked())
@@ -512,11 +624,58 @@ impl Config {
             };
             insert(&mut table, &setting, value);
         }
-        let config: Self = table
+        let mut config: Self = table
             .try_into()
             .map_err(|error: toml::de::Error| anyhow::anyhow!("{}", error.to_string().trim()))?;
+        config.read_secret_files()?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Reads the secrets that are named by a file, so that none needs to stand in a settings file or an environment, which
+    /// other processes of the account can read. (The master key is read where it may have to be made.)
+    fn read_secret_files(&mut self) -> Result<()> {
+        fn read<S: From<String>>(name: &str, file: &Path, is_set: bool, secret: &mut S) -> Result<()> {
+            if file.as_os_str().is_empty() {
+                return Ok(());
+            }
+            if is_set {
+                bail!("{name} and {name}_file are both set: leave one of them out");
+            }
+            *secret = secrets::read(file).with_context(|| format!("{name}_file"))?.into();
+            Ok(())
+        }
+        let (database, mail) = (&mut self.database, &mut self.mail);
+        let is_set = database.url.reveal().is_some();
+        read("database.url", &database.url_file, is_set, &mut database.url)?;
+        let is_set = !mail.server.reveal().is_empty();
+        read("mail.server", &mail.server_file, is_set, &mut mail.server)?;
+        for (name, provider) in &mut self.identity.providers {
+            let name = format!("identity.providers.{name}.client_secret");
+            let is_set = !provider.client_secret.reveal().is_empty();
+            read(&name, &provider.client_secret_file, is_set, &mut provider.client_secret)?;
+        }
+        Ok(())
+    }
+
+    /// Files that hold secrets, as far as they are named by settings.
+    pub fn secret_files(&self) -> Vec<&Path> {
+        let files = [
+            &self.database.url_file,
+            &self.mail.server_file,
+            &self.identity.master_key_file,
+            &self.tls.key,
+        ];
+        let of_providers = self
+            .identity
+            .providers
+            .values()
+            .map(|provider| &provider.client_secret_file);
+        let named = files
+            .into_iter()
+            .chain(of_providers)
+            .filter(|file| !file.as_os_str().is_empty());
+        named.map(PathBuf::as_path).collect()
     }
 
     /// What no single setting can tell to be wrong.
@@ -528,12 +687,31 @@ impl Config {
                 self.listen,
                 self.listen.port()
             ),
-            Auth::On if !self.listen.ip().is_loopback() && !self.public_url.starts_with("https://") => bail!(
-                "refusing to listen on {}: tokens would cross the network in the clear. Put a proxy that speaks TLS in \
-                 front, and its address as public_url = \"https://…\", or listen on a loopback address.",
+            Auth::On if !self.listen.ip().is_loopback() && !self.root_url().starts_with("https://") => bail!(
+                "refusing to listen on {}: tokens would cross the network in the clear. Name a certificate (tls.certificate \
+                 and tls.key), or put a proxy that speaks TLS in front and its address as public_url = \"https://…\", or listen \
+                 on a loopback address.",
                 self.listen
             ),
             Auth::Off | Auth::On => {}
+        }
+        if self.tls.certificate.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
+            bail!("tls.certificate and tls.key go together: set both, or neither");
+        }
+        if self.tls.files().is_some() && !self.root_url().starts_with("https://") {
+            bail!("with a certificate (tls.certificate), public_url must begin with https://");
+        }
+        let http = &self.http;
+        if http.head_timeout_seconds == 0 || http.write_timeout_seconds == 0 || http.body_timeout_seconds == 0 {
+            bail!("http.head_timeout_seconds, write_timeout_seconds and body_timeout_seconds must be at least 1");
+        }
+        if http.max_connections == 0 || http.max_connections_per_address == 0 || http.max_head_bytes < 8192 {
+            bail!(
+                "http.max_connections and max_connections_per_address must be at least 1, max_head_bytes at least 8192"
+            );
+        }
+        if let Some(origin) = http.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            bail!("http.cors_origins: {origin:?} is not an origin, as https://app.example, nor *");
         }
         if self.search.default_count > self.search.max_count {
             bail!("search.default_count is greater than search.max_count");
@@ -555,6 +733,7 @@ impl Config {
     /// What every URL that the server hands out begins with: no slash at the end.
     pub fn root_url(&self) -> String {
         match self.public_url.trim_end_matches('/') {
+            "" if self.tls.files().is_some() => format!("https://{}", self.listen),
             "" => format!("http://{}", self.listen),
             public => public.to_owned(),
         }
@@ -589,6 +768,12 @@ fn provider_names(table: &Table, environment: &[(String, String)]) -> BTreeSet<S
         Some(name.to_lowercase())
     });
     in_file.chain(in_environment).filter(|name| !name.is_empty()).collect()
+}
+
+/// Scheme, host and perhaps port, without a path; or all of them.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+    text == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ', '*']))
 }
 
 /// Every setting as `section.key`, with its default.
@@ -725,6 +910,47 @@ mod tests {
         assert!(load(open, &[]).unwrap_err().contains("in the clear"));
         assert!(load(&format!("{open}public_url = 'http://clinic.example'"), &[]).is_err());
         assert!(load(&format!("{open}public_url = 'https://clinic.example'"), &[]).is_ok());
+        let tls = "[tls]\ncertificate = 'a.pem'\nkey = 'a.key'";
+        assert_eq!(
+            load(&format!("{open}{tls}"), &[]).unwrap().root_url(),
+            "https://0.0.0.0:8080"
+        );
+        assert!(
+            load("[tls]\ncertificate = 'a.pem'", &[])
+                .unwrap_err()
+                .contains("go together")
+        );
+        let plain = load(&format!("public_url = 'http://clinic.example'\n{tls}"), &[]);
+        assert!(plain.unwrap_err().contains("must begin with https"));
+    }
+
+    #[test]
+    fn an_origin_has_no_path() {
+        for wrong in [
+            "https://app.example/",
+            "app.example",
+            "https://*.example",
+            "null",
+            "https://",
+        ] {
+            let error = load(&format!("[http]\ncors_origins = ['{wrong}']"), &[]).unwrap_err();
+            assert!(error.contains("is not an origin"), "{error}");
+        }
+        assert!(load("[http]\ncors_origins = ['*', 'http://localhost:3000']", &[]).is_ok());
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file() {
+        let file = std::env::temp_dir().join(format!("medconsult-secret-{}", std::process::id()));
+        fs::write(&file, "smtps://clinic:hunter2@mail.example\n").unwrap();
+        let settings = format!("[mail]\nserver_file = '{}'\n", file.display());
+        let config = load(&settings, &[]).unwrap();
+        assert_eq!(config.mail.server.reveal(), "smtps://clinic:hunter2@mail.example");
+        assert!(!format!("{config:?}{}", config.to_toml()).contains("hunter2"));
+        let both = load(&settings, &[("MEDCONSULT_MAIL_SERVER", "smtp://other")]);
+        assert!(both.unwrap_err().contains("leave one of them out"));
+        fs::remove_file(&file).unwrap();
+        assert!(load(&settings, &[]).unwrap_err().contains("mail.server_file"));
     }
 
     #[test]

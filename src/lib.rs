@@ -3,7 +3,7 @@
 //! One package, one binary, one database. The rooms and the arrows between them:
 //!
 //! ```text
-//! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth }  ←  app, router  ←  commands, main
+//! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth }  ←  edge  ←  app, router  ←  commands, main
 //! ```
 //!
 //! An arrow points at what is imported. `tests/arrows.rs` reads every `use crate::` and fails on one that runs the
@@ -17,6 +17,7 @@
 //! | [`fhir`] | the server: interactions, search, commit, store |
 //! | [`audit`] | AuditEvents out of the trail, and proof that none was changed, added or taken away |
 //! | [`auth`] | who may do what: applications, tokens, and the caller of a request |
+//! | [`edge`] | around every request: its client, how often, from which web page |
 //! | [`app`], [`router`], [`config`] | how the parts are put together, every route, every setting |
 //! | [`conformance`] | HL7's suites, and the record of what passes |
 //! | [`commands`] | what the program can be told to do |
@@ -28,6 +29,7 @@ pub mod base;
 pub mod commands;
 pub mod config;
 pub mod conformance;
+pub mod edge;
 pub mod fhir;
 pub mod jobs;
 pub mod knowledge;

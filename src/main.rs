@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
-use medconsult::base::telemetry;
+use medconsult::base::{secrets, telemetry};
 use medconsult::commands::{
     access, audit, bench, client, config, conformance, key, load, migrate, schemas, serve, user, worker,
 };
@@ -58,6 +58,7 @@ async fn main() -> ExitCode {
 async fn run(program: Program) -> Result<()> {
     let config = Config::load(program.config.as_deref())?;
     telemetry::init(config.log.format, &config.log.filter).map_err(Error::msg)?;
+    secrets::warn_of_open(config.secret_files());
     match program.command {
         Command::Serve(args) => serve::run(args, config).await,
         Command::Load(args) => load::run(args, config).await,

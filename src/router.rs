@@ -1,4 +1,4 @@
-//! Every route.
+//! Every route, and what stands around each group of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::time::timeout;
@@ -17,27 +17,120 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 use crate::app::App;
 use crate::auth::AuthServer;
 use crate::auth::bearer;
+use crate::auth::oauth::error::OAuthError;
 use crate::auth::oauth::{authorize, discovery, introspect, launch, revoke, token, userinfo};
 use crate::auth::pages::{
-    self, account, apps, confirm, details, invite, passkeys, prove, provider, second_factor, security, sign_in, sign_up,
+    self, PageError, account, apps, confirm, details, invite, passkeys, prove, provider, second_factor, security,
+    sign_in, sign_up,
 };
-use crate::base::listen::Peer;
+use crate::base::address::ClientAddress;
+use crate::base::limits::Counted;
+use crate::edge::cors::{self, Origins};
+use crate::edge::deadline::{self, Deadline};
+use crate::edge::pace::{self, Gate};
+use crate::edge::{headers, host};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, excerpt};
 use crate::fhir::http::envelope::RequestId;
 use crate::fhir::http::{
-    capabilities, cors, create, delete, envelope, history, operation, patch, read, search, transaction, update, vread,
+    capabilities, create, delete, envelope, history, operation, patch, read, search, transaction, update, vread,
 };
 use crate::fhir::trail::{Event, Kind, Origin};
 
 /// Bodies smaller than this are sent as they are: they fit into a packet or two, and compressing costs more than it saves.
 const COMPRESS_FROM_BYTES: u64 = 1024;
 
-/// The routes of the server.
+/// The routes of the server, each group with its own layers. The last layer of a group is the first that a request meets.
+///
+/// | | metadata, discovery | FHIR | endpoints | pages | health |
+/// |---|---|---|---|---|---|
+/// | pages of other origins | all | of applications | of applications | none | none |
+/// | counted by address | yes | yes | stricter | stricter | no |
+/// | form in time | | its own | yes | yes | |
+/// | caller, counted | | yes | | | |
 pub fn router(app: Arc<App>) -> Router {
-    let server = app.fhir.clone();
+    let origins = Origins::new(
+        &app.config.http.cors_origins,
+        app.auth.as_ref().map(|auth| auth.pool.clone()),
+    );
+    let known_origins = from_fn_with_state(origins, cors::known);
+    let gate = |counted, refuse| Gate {
+        limits: app.limits.clone(),
+        counted,
+        refuse,
+    };
+    let fhir_gate = gate(&[Counted::Address], |_| FhirError::throttled().into_response());
 
-    let fhir = Router::new()
+    let mut routes = open(&app)
+        .layer(from_fn_with_state(fhir_gate.clone(), pace::by_address))
+        .layer(from_fn(cors::all))
+        .merge(
+            fhir(&app)
+                .layer(from_fn_with_state(fhir_gate.clone(), pace::by_caller))
+                .layer(from_fn_with_state(app.clone(), recognise))
+                .method_not_allowed_fallback(other_method)
+                .layer(from_fn_with_state(fhir_gate, pace::by_address))
+                .layer(known_origins.clone()),
+        );
+    if let Some(auth) = &app.auth {
+        let counted = &[Counted::Address, Counted::TokensByAddress];
+        let endpoint_gate = gate(counted, |exceeded| {
+            OAuthError::TooManyRequests(exceeded.retry_after).into_response()
+        });
+        let counted = &[Counted::Address, Counted::PagesByAddress];
+        let page_gate = gate(counted, |_| PageError::Throttled.into_response());
+        let patience = app.fhir.settings.body_timeout;
+        let endpoint_deadline = Deadline {
+            patience,
+            refuse: |()| OAuthError::TooSlow.into_response(),
+        };
+        let page_deadline = Deadline {
+            patience,
+            refuse: |()| PageError::TooSlow.into_response(),
+        };
+        routes = routes
+            .merge(
+                endpoints(auth)
+                    .layer(from_fn_with_state(endpoint_deadline, deadline::enforce))
+                    .layer(from_fn_with_state(endpoint_gate, pace::by_address))
+                    .layer(known_origins),
+            )
+            .merge(
+                pages(auth)
+                    .layer(from_fn_with_state(page_deadline, deadline::enforce))
+                    .layer(from_fn_with_state(page_gate, pace::by_address)),
+            );
+    }
+    let routes = routes.merge(other(&app)).fallback(unknown_address);
+    around(&app, routes)
+}
+
+/// Answers the only request of a connection that is one too many.
+pub fn turned_away(app: &App) -> Router {
+    let routes = Router::new().fallback(async || {
+        let text = "There are too many connections. Close some, or try again later.";
+        ([(header::CONNECTION, "close")], FhirError::unavailable(text))
+    });
+    around(app, routes)
+}
+
+/// What stands around every route: the headers, compression, a request id, a log line, a net for panics.
+fn around(app: &App, routes: Router) -> Router {
+    let facts = headers::Facts {
+        is_https: app.config.root_url().starts_with("https://"),
+        proxies: app.config.http.trusted_proxies.clone().into(),
+    };
+    let wrapped = from_fn_with_state(app.ids.clone(), envelope::wrap);
+    let mut routes = routes.layer(wrapped).layer(compression());
+    if app.auth.is_none() {
+        routes = routes.layer(from_fn_with_state(host::of(&app.config.root_url()), host::check));
+    }
+    routes.layer(from_fn_with_state(facts, headers::mark))
+}
+
+/// The FHIR API (<https://hl7.org/fhir/R4/http.html>).
+fn fhir(app: &App) -> Router {
+    Router::new()
         .route("/fhir", post(transaction::handle).get(search::handle_system))
         .route("/fhir/", post(transaction::handle).get(search::handle_system))
         .route("/fhir/_history", get(history::handle_system))
@@ -82,60 +175,45 @@ pub fn router(app: Arc<App>) -> Router {
             "/fhir/{type}/{id}/${operation}",
             get(operation::handle_get).post(operation::handle_post),
         )
-        .with_state(server.clone())
-        .layer(from_fn_with_state(app.clone(), recognise));
+        .with_state(app.fhir.clone())
+}
 
-    // Read by those who want to know how to be let in, hence open to everyone.
-    let open = Router::new()
+/// Read by those who want to know how to be let in, hence open to everyone.
+fn open(app: &App) -> Router {
+    let documents = Router::new()
         .route("/fhir/metadata", get(capabilities::handle))
-        .with_state(server.clone());
-
-    let tokens = match &app.auth {
-        Some(auth) => Router::new()
-            .route("/fhir/.well-known/smart-configuration", get(discovery::handle))
-            .route("/.well-known/openid-configuration", get(discovery::handle_openid))
-            .route("/auth/jwks", get(discovery::handle_jwks))
-            .route("/auth/smart-style.json", get(discovery::handle_style))
-            .route("/auth/userinfo", get(userinfo::handle).post(userinfo::handle))
-            .route("/auth/token", post(token::handle))
-            .route("/auth/introspect", post(introspect::handle))
-            .route("/auth/revoke", post(revoke::handle))
-            .route(
-                "/auth/launch",
-                post(launch::handle).layer(DefaultBodyLimit::max(launch::LONGEST)),
-            )
-            .with_state(auth.clone()),
-        None => Router::new(),
+        .with_state(app.fhir.clone());
+    let documents = match &app.auth {
+        None => documents,
+        Some(auth) => documents.merge(
+            Router::new()
+                .route("/fhir/.well-known/smart-configuration", get(discovery::handle))
+                .route("/.well-known/openid-configuration", get(discovery::handle_openid))
+                .route("/auth/jwks", get(discovery::handle_jwks))
+                .route("/auth/smart-style.json", get(discovery::handle_style))
+                .with_state(auth.clone()),
+        ),
     };
+    documents.method_not_allowed_fallback(other_method)
+}
 
-    let other = Router::new()
-        .route("/", get(landing))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .with_state(app.clone());
-
-    let routes = fhir
-        .merge(open)
-        .merge(tokens)
-        .merge(other)
-        .fallback(unknown_address)
-        .method_not_allowed_fallback(other_method);
-    let wrapped = from_fn_with_state(app.ids.clone(), envelope::wrap);
-    let routes = routes.layer(wrapped.clone()).layer(compression());
-    let routes = cors::layer(routes, &server.settings.cors_origins);
-    match &app.auth {
-        // No other origin's script reads a page, whatever the settings say; and a page is not compressed, since the length
-        // of what is compressed together with a secret tells about the secret.
-        Some(auth) => {
-            let pages = pages(auth.clone()).method_not_allowed_fallback(other_method);
-            pages.layer(wrapped).fallback_service(routes)
-        }
-        None => routes,
-    }
+/// What applications call.
+fn endpoints(auth: &Arc<AuthServer>) -> Router {
+    Router::new()
+        .route("/auth/userinfo", get(userinfo::handle).post(userinfo::handle))
+        .route("/auth/token", post(token::handle))
+        .route("/auth/introspect", post(introspect::handle))
+        .route("/auth/revoke", post(revoke::handle))
+        .route(
+            "/auth/launch",
+            post(launch::handle).layer(DefaultBodyLimit::max(launch::LONGEST)),
+        )
+        .with_state(auth.clone())
+        .method_not_allowed_fallback(other_method)
 }
 
 /// What people see in a browser.
-fn pages(auth: Arc<AuthServer>) -> Router {
+fn pages(auth: &Arc<AuthServer>) -> Router {
     Router::new()
         .route("/auth/style.css", get(pages::style))
         .route("/auth/passkeys.js", get(pages::script))
@@ -187,12 +265,26 @@ fn pages(auth: Arc<AuthServer>) -> Router {
         .route("/auth/apps", get(apps::show))
         .route("/auth/apps/open", get(apps::show_one).post(apps::open))
         .route("/auth/invite", get(invite::show).post(invite::submit))
-        .with_state(auth)
+        .with_state(auth.clone())
+        .method_not_allowed_fallback(other_method)
 }
 
-/// gzip or zstd, whichever the client prefers. What is already compressed, as an image in a Binary, stays as it is.
+/// A word to those who come by, and to those who watch over the server.
+fn other(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(landing))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .with_state(app.clone())
+        .method_not_allowed_fallback(other_method)
+}
+
+/// gzip or zstd, whichever the client prefers. What is already compressed, as an image in a Binary, stays as it is; and so do
+/// pages, since the length of what is compressed together with a secret tells about the secret.
 fn compression() -> CompressionLayer<impl Predicate> {
-    let worthwhile = SizeAbove::new(COMPRESS_FROM_BYTES).and(NotForContentType::IMAGES);
+    let worthwhile = SizeAbove::new(COMPRESS_FROM_BYTES)
+        .and(NotForContentType::IMAGES)
+        .and(NotForContentType::const_new("text/html"));
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(worthwhile)
@@ -225,7 +317,7 @@ async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next
 fn origin(request: &Request) -> Origin {
     let request_id = request.extensions().get::<RequestId>();
     Origin {
-        address: request.extensions().get::<Peer>().map(|peer| peer.0.ip()),
+        address: request.extensions().get::<ClientAddress>().map(|client| client.0),
         request: request_id.map(|id| id.as_str().to_owned()).unwrap_or_default(),
     }
 }
@@ -258,8 +350,7 @@ async fn landing(State(app): State<Arc<App>>) -> Response {
          <h1>MedConsult</h1><p>An FHIR R4 server. Its API is at <code>{base}</code>; \
          <a href=\"/fhir/metadata?_pretty=true\">what it can do</a> is a CapabilityStatement.</p></html>\n"
     );
-    let policy = "default-src 'none'; frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
+    Html(page).into_response()
 }
 
 /// Whether the process lives. Does not ask the database: restarting the server would not bring it back.

@@ -12,14 +12,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fhir", &["base", "jobs", "knowledge"]),
     ("audit", &["base", "fhir"]),
     ("auth", &["base", "jobs", "fhir"]),
+    ("edge", &["base", "fhir", "auth"]),
     // These two know each other: the app serves the routes, and the routes are given the app.
     (
         "app",
-        &["base", "jobs", "knowledge", "fhir", "audit", "auth", "config", "router"],
+        &[
+            "base",
+            "jobs",
+            "knowledge",
+            "fhir",
+            "audit",
+            "auth",
+            "edge",
+            "config",
+            "router",
+        ],
     ),
     (
         "router",
-        &["base", "jobs", "knowledge", "fhir", "auth", "config", "app"],
+        &["base", "jobs", "knowledge", "fhir", "auth", "edge", "config", "app"],
     ),
     // The suites run on what they test, or speak HTTP to a server.
     ("conformance", &["base", "knowledge", "fhir"]),

@@ -101,6 +101,7 @@ async fn sweep(auth: &AuthServer) -> Result<(), JobError> {
         "DELETE FROM mailed_code WHERE expires_at <= $1",
         "DELETE FROM provider_visit WHERE expires_at <= $1",
         "DELETE FROM attempt WHERE ends_at <= $1",
+        "DELETE FROM request_count WHERE ends_at <= $1",
     ] {
         sqlx::query(statement)
             .bind(now.to_sqlx())

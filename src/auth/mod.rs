@@ -40,7 +40,6 @@ pub mod sessions;
 pub mod throttle;
 pub mod tokens;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use sqlx::PgPool;
@@ -52,6 +51,7 @@ use self::mail::Mailer;
 use self::passwords::Passwords;
 use self::provider::Provider;
 use crate::base::crypto::Vault;
+use crate::base::limits::Limits;
 use crate::base::{Clock, IdGenerator};
 use crate::fhir::metadata::OAuthEndpoints;
 use crate::fhir::server::FhirServer;
@@ -77,8 +77,8 @@ pub struct AuthServer {
     pub relying_party: Option<RelyingParty>,
     /// Other OpenID providers that people may sign in at.
     pub providers: Vec<Provider>,
-    /// Proxies in front of the server, which are believed when they say whom they speak for.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// How many tokens one application gets.
+    pub limits: Limits,
 }
 
 impl AuthServer {

@@ -8,7 +8,7 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 /// Number, description and text of each file in `migrations/`.
-const MIGRATIONS: [(i64, &str, &str); 13] = [
+const MIGRATIONS: [(i64, &str, &str); 14] = [
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "jobs", include_str!("../../migrations/0002_jobs.sql")),
     (3, "search", include_str!("../../migrations/0003_search.sql")),
@@ -26,6 +26,11 @@ const MIGRATIONS: [(i64, &str, &str); 13] = [
     (13, "audit", include_str!("../../migrations/0013_audit.sql")),
     (14, "launches", include_str!("../../migrations/0014_launches.sql")),
     (15, "factors", include_str!("../../migrations/0015_factors.sql")),
+    (
+        16,
+        "request_counts",
+        include_str!("../../migrations/0016_request_counts.sql"),
+    ),
 ];
 
 /// Brings the database up to this release. Several instances may try at once: one works, the others wait.

@@ -148,7 +148,7 @@ impl Sandbox {
         let base = config.fhir_base();
         let app = App::build(config, database.clone(), Clock::system(), IdGenerator::random()).await?;
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(app.serve(listener, stopped));
+        let server = tokio::spawn(app.serve(listener, None, stopped));
         Ok(Sandbox {
             base,
             data_dir,

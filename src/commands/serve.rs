@@ -1,13 +1,16 @@
 //! `medconsult serve`: the server.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use super::{OpenDatabase, stop_signal};
 use crate::app::{self, App};
 use crate::auth::AuthServer;
+use crate::base::tls::Tls;
 use crate::base::{Clock, IdGenerator};
 use crate::config::Config;
 
@@ -26,9 +29,11 @@ pub async fn run(_args: Args, config: Config) -> Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let tls = app::tls(&config)?;
+    allow_many_connections();
     let database = OpenDatabase::open(&config).await?;
     let place = database.place(&config);
-    let result = serve(&database, config, listener, stop, begun, &place).await;
+    let result = serve(&database, config, (listener, tls), stop, begun, &place).await;
     database.close().await;
     result
 }
@@ -36,7 +41,7 @@ pub async fn run(_args: Args, config: Config) -> Result<()> {
 async fn serve(
     database: &OpenDatabase,
     config: Config,
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Arc<Tls>>),
     stop: tokio::sync::watch::Receiver<bool>,
     begun: Instant,
     place: &str,
@@ -53,11 +58,20 @@ async fn serve(
         tokio::spawn(async move { worker.run(stop).await })
     });
     announce(&base, place, begun, app.auth.as_deref());
-    app.serve(listener, stop).await;
+    app.serve(listener, tls, stop).await;
     if let Some(worker) = worker {
         worker.await?;
     }
     Ok(())
+}
+
+/// Each connection is an open file, and many systems allow a thousand of these to whoever does not ask for more.
+fn allow_many_connections() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the number of open files");
+    }
 }
 
 /// A word to the person at the terminal, on standard output; log lines go to standard error.

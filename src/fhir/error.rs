@@ -20,6 +20,7 @@
 //! | [`FhirError::unsupported_media_type`] | 415 | `not-supported` |
 //! | [`FhirError::unprocessable`] | 422 | `processing` |
 //! | [`FhirError::too_costly`] | 422 | `too-costly` |
+//! | [`FhirError::throttled`] | 429 | `throttled` |
 //! | [`FhirError::internal`] | 500 | `exception` |
 //! | [`FhirError::unavailable`] | 503 | `transient` |
 //!
@@ -406,6 +407,12 @@ impl FhirError {
             StatusCode::UNPROCESSABLE_ENTITY,
             Issue::error(IssueType::TooCostly, diagnostics),
         )
+    }
+
+    /// 429: the caller asks too often. `Retry-After` is for the layer that counts to say.
+    pub fn throttled() -> FhirError {
+        let text = "Too many requests in a minute. Wait for as long as the header Retry-After says.";
+        FhirError::new(StatusCode::TOO_MANY_REQUESTS, Issue::error(IssueType::Throttled, text))
     }
 
     /// 500: our fault. `cause` is logged and never shown, so it must hold nothing of a resource.

@@ -58,7 +58,7 @@ pub fn capability_statement(server: &FhirServer, registry: &SearchRegistry) -> S
 
 /// How to be let in (<https://hl7.org/fhir/smart-app-launch/STU2.2/conformance.html#using-capabilitystatement>).
 fn security(settings: &FhirSettings) -> Value {
-    let mut security = json!({"cors": !settings.cors_origins.is_empty()});
+    let mut security = json!({"cors": settings.cors});
     if let Some(endpoints) = &settings.oauth {
         let uri = |name, url| json!({"url": name, "valueUri": url});
         security["extension"] = json!([{

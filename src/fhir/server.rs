@@ -50,8 +50,8 @@ pub struct FhirSettings {
     pub max_counted: u32,
     /// How long one statement of a search, a history or another reading operation may take.
     pub search_timeout: Duration,
-    /// Origins whose scripts may call the server; empty: none, `*`: any.
-    pub cors_origins: Vec<String>,
+    /// Whether web pages of other origins may call the server, as the CapabilityStatement says.
+    pub cors: bool,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
     /// Whether the words of resources are collected, for `_text` and `_content`.

@@ -171,7 +171,8 @@ async fn spawn(database: Arc<TestDatabase>, change: impl FnOnce(&mut Config)) ->
     app.prepare().await.expect("the server is prepared");
     let (stop, stopped) = watch::channel(false);
     let address = format!("http://{}", app.config.listen);
-    tokio::spawn(app.clone().serve(listener, stopped));
+    let tls = medconsult::app::tls(&app.config).expect("the certificate can be used");
+    tokio::spawn(app.clone().serve(listener, tls, stopped));
     let client = Client::builder().no_proxy().build().unwrap();
     let base = app.config.fhir_base();
     TestApp {

@@ -57,7 +57,7 @@ fn settings(policies: Policies) -> FhirSettings {
         max_count: 1000,
         max_counted: 1_000_000,
         search_timeout: Duration::from_secs(30),
-        cors_origins: Vec::new(),
+        cors: false,
         body_timeout: Duration::from_secs(30),
         full_text: true,
         policies: Arc::new(policies),

@@ -70,7 +70,7 @@ impl Server {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let base = timeout(PATIENCE, async {
             while let Some(line) = lines.next_line().await.unwrap() {
-                if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) {
+                if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http")) {
                     return url.to_owned();
                 }
             }
@@ -86,7 +86,7 @@ impl Server {
         }
     }
 
-    fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id().expect("the server runs")
     }
 

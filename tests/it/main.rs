@@ -11,6 +11,7 @@ mod commands;
 mod commit;
 mod conformance;
 mod definitions;
+mod edge;
 mod faults;
 mod ground;
 mod http;

@@ -150,6 +150,19 @@ pub enum NewProof<'a> {
     KeysAt(&'a str),
 }
 
+/// Where the applications that anybody's browser runs send people back to: whose pages need to read from this server.
+///
+/// # Errors
+/// Those of the database.
+pub async fn web_addresses(database: impl PgExecutor<'_>) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT unnest(redirect_uris) FROM oauth_client
+         WHERE enabled AND secret_hash IS NULL AND jwks IS NULL AND jwks_uri IS NULL",
+    )
+    .fetch_all(database)
+    .await
+}
+
 /// Registers an application. Whether the id was free.
 ///
 /// # Errors

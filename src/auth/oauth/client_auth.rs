@@ -17,6 +17,7 @@ use super::form::OAuthForm;
 use crate::auth::AuthServer;
 use crate::auth::clients::{Client, Proof};
 use crate::base::crypto;
+use crate::base::limits::Counted;
 
 /// The client that sent this request.
 ///
@@ -44,10 +45,12 @@ pub async fn authenticate(auth: &AuthServer, headers: &HeaderMap, form: &OAuthFo
         Some((id, secret)) => (id.as_str(), Some(secret.as_str())),
         None => (form.require("client_id")?, secret),
     };
+    // Hashed before it is known whether there is anything to compare with.
+    let secret = secret.map(crypto::digest);
     let client = Client::find(&auth.pool, id).await?.ok_or(OAuthError::InvalidClient)?;
     let proved = match (&client.proof, secret) {
         (Proof::Public, None) => true,
-        (Proof::Secret(hash), Some(secret)) => crypto::same_digest(&crypto::digest(secret), hash),
+        (Proof::Secret(hash), Some(secret)) => crypto::same_digest(&secret, hash),
         _ => false,
     };
     proved.then_some(client).ok_or(OAuthError::InvalidClient)
@@ -62,6 +65,24 @@ pub fn names_nobody(headers: &HeaderMap, form: &OAuthForm) -> bool {
         "client_assertion_type",
     ];
     !headers.contains_key(header::AUTHORIZATION) && named.iter().all(|name| form.get(name).is_none())
+}
+
+/// The same, of a client that wants a token. How many it gets is counted, unless anybody can say that they are this client:
+/// then strangers could use up what it may have.
+///
+/// # Errors
+/// Those of [`authenticate`], and `temporarily_unavailable` to a client that had too many.
+pub async fn authenticate_for_token(
+    auth: &AuthServer,
+    headers: &HeaderMap,
+    form: &OAuthForm,
+) -> Result<Client, OAuthError> {
+    let client = authenticate(auth, headers, form).await?;
+    if !matches!(client.proof, Proof::Public) {
+        let counted = auth.limits.count(Counted::TokensByClient, &client.id).await;
+        counted.map_err(|exceeded| OAuthError::TooManyRequests(exceeded.retry_after))?;
+    }
+    Ok(client)
 }
 
 /// Id and secret of the header, each of which is percent-encoded (<https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1>).

@@ -9,6 +9,8 @@
 //! | scopes that are unknown, not enforced, or more than registered or granted | 400 | `invalid_scope` |
 //! | a grant type that there is not | 400 | `unsupported_grant_type` |
 //! | the body is no form | 415 | `invalid_request` |
+//! | the form did not arrive in time | 408 | `invalid_request` |
+//! | too many requests in a minute | 429 | `temporarily_unavailable` |
 //! | the database does not answer | 503 | `temporarily_unavailable` |
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -27,6 +29,9 @@ pub enum OAuthError {
     InvalidScope(String),
     UnsupportedGrantType,
     NotAForm,
+    TooSlow,
+    /// Try again after these seconds.
+    TooManyRequests(u32),
     Unavailable,
 }
 
@@ -43,6 +48,11 @@ impl From<sqlx::Error> for OAuthError {
 
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
+        let retry_after = match self {
+            OAuthError::TooManyRequests(seconds) => Some(seconds),
+            OAuthError::Unavailable => Some(1),
+            _ => None,
+        };
         let (status, code, description) = match self {
             OAuthError::InvalidRequest(text) => (StatusCode::BAD_REQUEST, "invalid_request", text),
             OAuthError::InvalidClient => (
@@ -71,6 +81,16 @@ impl IntoResponse for OAuthError {
                 "invalid_request",
                 "The body must be application/x-www-form-urlencoded.".to_owned(),
             ),
+            OAuthError::TooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "invalid_request",
+                "The form did not arrive in the time that this server waits for it.".to_owned(),
+            ),
+            OAuthError::TooManyRequests(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "temporarily_unavailable",
+                "Too many requests in a minute. Wait and try again.".to_owned(),
+            ),
             OAuthError::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "temporarily_unavailable",
@@ -79,6 +99,10 @@ impl IntoResponse for OAuthError {
         };
         let mut response = not_to_be_stored(&json!({"error": code, "error_description": description}));
         *response.status_mut() = status;
+        if let Some(seconds) = retry_after {
+            let seconds = HeaderValue::from(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Basic realm=\"MedConsult\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

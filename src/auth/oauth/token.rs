@@ -41,7 +41,7 @@ pub async fn handle(
 }
 
 async fn by_code(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
-    let client = client_auth::authenticate(auth, headers, form).await?;
+    let client = client_auth::authenticate_for_token(auth, headers, form).await?;
     let (code, redirect_uri) = (form.require("code")?, form.require("redirect_uri")?);
     let now = auth.clock.now();
     let mut transaction = auth.pool.begin().await?;
@@ -78,7 +78,7 @@ async fn by_code(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Re
 async fn by_refresh_token(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
     let token = form.require("refresh_token")?;
     let client = match client_auth::names_nobody(headers, form) {
-        false => client_auth::authenticate(auth, headers, form).await?,
+        false => client_auth::authenticate_for_token(auth, headers, form).await?,
         // As SMART has it, an application that cannot prove who it is need not say it here: the token is its client's only.
         true => {
             let client = tokens::client_of_refresh_token(&auth.pool, token).await?;
@@ -118,7 +118,7 @@ async fn by_refresh_token(auth: &AuthServer, headers: &HeaderMap, form: &OAuthFo
 }
 
 async fn by_credentials(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
-    let client = client_auth::authenticate(auth, headers, form).await?;
+    let client = client_auth::authenticate_for_token(auth, headers, form).await?;
     if !client.is_back_end() || !client.has_keys() {
         return Err(OAuthError::UnauthorizedClient);
     }

@@ -18,8 +18,8 @@ use super::PageError;
 use crate::auth::AuthServer;
 use crate::auth::factors::policy::{FactorPolicy, Missing};
 use crate::auth::sessions::Session;
+use crate::base::address::ClientAddress;
 use crate::base::crypto;
-use crate::base::listen::Peer;
 
 /// Longest form that is read, in bytes.
 const LONGEST_FORM: usize = 32 * 1024;
@@ -118,12 +118,12 @@ impl FromRequestParts<Arc<AuthServer>> for Browser {
             .headers
             .get(header::USER_AGENT)
             .and_then(|value| value.to_str().ok());
-        let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
+        let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
         Ok(Browser {
             is_new: secret.is_none(),
             secret: secret.map_or_else(crypto::random_token, str::to_owned),
             session,
-            address: client_address(auth, peer, &parts.headers),
+            address: address.unwrap_or(IpAddr::from([0, 0, 0, 0])),
             device: device.unwrap_or("unknown").chars().take(200).collect(),
             remembered: cookie(&parts.headers, auth.device_cookie_name()).map(str::to_owned),
             secure: auth.is_https(),
@@ -192,27 +192,6 @@ fn is_secret(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
-/// Whose attempts are counted: the sender, or, where that is one of our proxies, whom the proxy names.
-fn client_address(auth: &AuthServer, peer: Option<IpAddr>, headers: &HeaderMap) -> IpAddr {
-    let peer = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-    let is_proxy = |address: &IpAddr| auth.trusted_proxies.contains(address);
-    if !is_proxy(&peer) {
-        return peer;
-    }
-    // Each proxy adds whom it heard at the end; what is left of the last stranger is hearsay.
-    let lines: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .collect();
-    let named = lines
-        .iter()
-        .flat_map(|line| line.split(','))
-        .rev()
-        .map_while(|text| text.trim().parse().ok());
-    named.into_iter().find(|address| !is_proxy(address)).unwrap_or(peer)
 }
 
 #[cfg(test)]

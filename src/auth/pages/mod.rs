@@ -107,6 +107,8 @@ pub enum PageError {
     /// The link was used, has expired, or never was.
     NoSuchLink,
     Throttled,
+    /// The form did not arrive in time.
+    TooSlow,
     Unavailable,
 }
 
@@ -199,6 +201,11 @@ impl IntoResponse for PageError {
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many attempts",
                 "Wait a quarter of an hour and try again.",
+            ),
+            PageError::TooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "Too slow",
+                "The form did not arrive in time. Go back and send it once more.",
             ),
             PageError::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -298,8 +305,8 @@ fn page(title: &str, content: Markup, with_script: bool) -> Response {
     response
 }
 
-/// What keeps a page from being framed, kept, or told about to others. `more` says where its forms go to, and whether it has
-/// a script.
+/// What keeps a page from being framed or kept. `more` says where its forms go to, and whether it has a script. What all answers
+/// have beside that is told in [`edge::headers`](crate::edge::headers).
 fn protect(headers: &mut HeaderMap, more: &str) {
     let policy = format!(
         "default-src 'none'; style-src 'self'; img-src 'self' data:; {more}; base-uri 'none'; frame-ancestors 'none'"
@@ -308,13 +315,7 @@ fn protect(headers: &mut HeaderMap, more: &str) {
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
-    for (name, value) in [
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 impl Browser {

@@ -54,11 +54,6 @@ pub fn content(stored: StoredResource, ask: &Ask) -> Result<Response> {
     *response.body_mut() = Body::from(bytes);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type);
-    // Whoever uploaded this may have written HTML: it must not run with the rights of our pages.
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("sandbox; default-src 'none'"),
-    );
     if let Some(context) = binary["securityContext"]["reference"].as_str()
         && let Ok(context) = HeaderValue::from_str(context)
     {

@@ -52,13 +52,7 @@ pub async fn wrap(State(ids): State<IdGenerator>, mut request: Request, next: Ne
     if pretty {
         response = prettify(response);
     }
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // A browser or proxy may keep what it got but must ask, with the ETag, whether it still holds, and never share it.
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("private, no-cache"));
+    response.headers_mut().insert(REQUEST_ID, id);
     tracing::info!(
         method = method.as_str(),
         route,

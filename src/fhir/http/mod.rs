@@ -14,7 +14,6 @@ pub mod binary;
 pub mod body;
 pub mod capabilities;
 pub mod conditions;
-pub mod cors;
 pub mod create;
 pub mod delete;
 pub mod envelope;

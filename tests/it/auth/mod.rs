@@ -83,7 +83,7 @@ impl ClientKey {
 }
 
 /// A server that lets nobody in without a token.
-async fn spawn_guarded_app() -> TestApp {
+pub async fn spawn_guarded_app() -> TestApp {
     spawn_app_with(guard).await
 }
 
@@ -97,7 +97,7 @@ async fn profile_of(app: &TestApp, email: &str) -> String {
 }
 
 /// Turns access control on, with a folder of the test's own for its mails.
-fn guard(config: &mut Config) {
+pub fn guard(config: &mut Config) {
     config.auth = Auth::On;
     config.data_dir = clusters_directory().join(format!("{}-{}", std::process::id(), config.listen.port()));
     config.identity.master_key = Vault::new_key().into();
@@ -105,7 +105,7 @@ fn guard(config: &mut Config) {
 
 impl TestApp {
     /// Registers a back end that signs with [`RSA`] or [`EC`].
-    async fn register_backend(&self, id: &str, scope: &str) {
+    pub async fn register_backend(&self, id: &str, scope: &str) {
         let client = NewClient {
             id,
             name: "A back end",
@@ -126,7 +126,7 @@ impl TestApp {
         json!({"iss": client, "sub": client, "aud": format!("{}/auth/token", self.address), "exp": now + 120, "jti": jti})
     }
 
-    fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
+    pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.extend_pairs(fields);
         self.post(path)
@@ -148,7 +148,7 @@ impl TestApp {
     }
 
     /// A fresh access token of a back end.
-    async fn token(&self, client: &str, scope: &str) -> String {
+    pub async fn token(&self, client: &str, scope: &str) -> String {
         let answer = self
             .ask_for_token(&RSA.sign(&self.claims(client)), scope)
             .await

@@ -173,7 +173,7 @@ async fn pages_of_named_origins_may_read() {
         let request = app.request(Method::OPTIONS, "Patient/p").header("origin", origin);
         request.header("access-control-request-method", "PUT").answer()
     };
-    let allowed = preflight("https://app.example").await.expect(200);
+    let allowed = preflight("https://app.example").await.expect(204);
     assert_eq!(allowed.header("access-control-allow-origin"), "https://app.example");
     assert!(allowed.header("access-control-allow-methods").contains("PUT"));
     assert!(allowed.header("access-control-allow-headers").contains("if-match"));

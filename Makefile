@@ -1,7 +1,7 @@
 # Everything a newcomer types. `make run` and `make test` set up all they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-layouts conformance audit release setup setup-tests examples
+.PHONY: help run test fuzz lint bench bench-layouts conformance audit release setup setup-tests examples
 
 # HL7's official examples and definitions, pinned by hash in conformance/hl7/package-lock.json.
 EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
@@ -20,6 +20,16 @@ run: setup ## start the server on http://127.0.0.1:8080/fhir, with a private dat
 
 test: lint $(CLIENTS) $(PROVIDER) ## check everything: formatting, lints, dependencies, all tests
 	./scripts/test
+
+# Seconds for each of the targets.
+FUZZ_SECONDS := 60
+
+fuzz: setup ## look for input that upsets a parser: a minute for each (needs a nightly compiler and cargo-fuzz)
+	for target in scopes assertions redirects searches; do \
+		mkdir -p fuzz/found/$$target; \
+		cargo +nightly fuzz run --sanitizer none $$target fuzz/found/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 || exit 1; \
+	done
 
 lint: setup $(EXAMPLES) $(SMTP) ## formatting, clippy without warnings, the arrows between rooms, the dependencies
 	cargo fmt --check

@@ -3,7 +3,7 @@
 //! Hashing is meant to be slow, for us as for a thief, so it happens in few threads of its own: a burst of sign-ins waits
 //! for its turn and the API does not notice.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -31,6 +31,18 @@ pub struct Passwords {
     turns: Arc<Semaphore>,
     /// The hash of a password that nobody knows, for accounts that are not there.
     nobody: Arc<OnceLock<String>>,
+    work: Arc<Mutex<Work>>,
+}
+
+/// What was done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Passwords that were hashed.
+    pub hashes: u64,
+    /// Of these, now.
+    pub at_once: usize,
+    /// Of these, at the same time at most.
+    pub most_at_once: usize,
 }
 
 /// Too many people sign in at once.
@@ -43,6 +55,7 @@ impl Default for Passwords {
         Passwords {
             turns: Arc::new(Semaphore::new(cores.div_ceil(2))),
             nobody: Arc::default(),
+            work: Arc::default(),
         }
     }
 }
@@ -76,13 +89,25 @@ impl Passwords {
         self.in_turn(work).await
     }
 
+    pub fn work(&self) -> Work {
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
         let turn = timeout(PATIENCE, self.turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {
             return Err(Busy);
         };
+        let count = self.work.clone();
+        let counted = move |change: fn(&mut Work)| change(&mut count.lock().unwrap_or_else(PoisonError::into_inner));
         let work = tokio::task::spawn_blocking(move || {
+            counted(|work| {
+                work.hashes += 1;
+                work.at_once += 1;
+                work.most_at_once = work.most_at_once.max(work.at_once);
+            });
             let done = work();
+            counted(|work| work.at_once -= 1);
             drop(turn);
             done
         });

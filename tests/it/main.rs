@@ -13,6 +13,7 @@ mod conformance;
 mod definitions;
 mod edge;
 mod faults;
+mod fuzz;
 mod ground;
 mod http;
 mod jobs;

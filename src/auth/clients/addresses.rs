@@ -1,5 +1,7 @@
 //! Addresses of applications: what may be registered, and where people may be sent.
 
+use std::net::Ipv6Addr;
+
 /// A loopback address in two parts, before and after its port; `None` for every other address.
 fn without_port(uri: &str) -> Option<(&str, &str)> {
     let host = ["http://127.0.0.1", "http://[::1]"]
@@ -7,8 +9,26 @@ fn without_port(uri: &str) -> Option<(&str, &str)> {
         .find(|host| uri.starts_with(host))?;
     let rest = &uri[host.len()..];
     let (port, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
     is_port.then_some((host, path))
+}
+
+/// Digits only: a sign in front of them would be a number to a parser, and nonsense to a browser.
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
+}
+
+/// Whether this is a host, perhaps with a port.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && !host.contains([':', '@', '[', ']']),
+    };
+    is_host && port.is_none_or(is_port)
 }
 
 /// Whether `uri` is what was registered, but for the port of an application on the person's own machine.
@@ -39,11 +59,12 @@ pub fn check_web_address(uri: &str) -> Result<(), String> {
     let scheme = scheme_of(uri)?;
     let authority = uri[scheme.len() + 1..]
         .strip_prefix("//")
-        .and_then(|rest| rest.split(['/', '?']).next());
+        .and_then(|rest| rest.split(['/', '?']).next())
+        .filter(|authority| is_authority(authority));
     let is_here =
         || without_port(uri).is_some() || authority.is_some_and(|host| host.split(':').next() == Some("localhost"));
     match scheme {
-        "https" if authority.is_some_and(|host| !host.is_empty() && !host.contains('@')) => Ok(()),
+        "https" if authority.is_some() => Ok(()),
         "http" if is_here() => Ok(()),
         _ => Err(format!(
             "{uri} must begin with https:// and a host, or be on this machine (http://127.0.0.1)"
@@ -93,6 +114,12 @@ mod tests {
             "http://app.example/cb",
             "https://",
             "https:/cb",
+            "https://:443/cb",
+            "https://app.example:/cb",
+            "https://app.example:+80/cb",
+            "https://app.example:65536/cb",
+            "https://a:1:2/cb",
+            "https://[::1/cb",
             "https://u@app.example/",
             "https://app.example/#x",
             "javascript:alert(1)",
@@ -149,6 +176,7 @@ mod tests {
         for other in [
             "http://127.0.0.1:1/other",
             "http://127.0.0.1:x/cb",
+            "http://127.0.0.1:+80/cb",
             "http://127.0.0.1@evil.example/cb",
             "http://127.0.0.1.evil.example/cb",
             "http://[::1]/cb",

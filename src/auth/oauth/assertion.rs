@@ -28,10 +28,10 @@ const LONGEST_JTI: usize = 255;
 
 /// What an assertion says, as far as it matters.
 #[derive(Debug, PartialEq, Eq)]
-struct Claims {
-    client: String,
-    jti: String,
-    expires_at: Timestamp,
+pub struct Claims {
+    pub client: String,
+    pub jti: String,
+    pub expires_at: Timestamp,
 }
 
 /// The client that signed the assertion in this form. It cannot be used again.
@@ -43,7 +43,8 @@ pub async fn authenticate(auth: &AuthServer, form: &OAuthForm) -> Result<Client,
         return Err(OAuthError::InvalidClient);
     }
     let assertion = form.require("client_assertion")?;
-    let (header, claims) = read(auth, assertion).ok_or(OAuthError::InvalidClient)?;
+    let (header, claims) =
+        read(assertion, &[&auth.endpoints.token, &auth.issuer], auth.clock.now()).ok_or(OAuthError::InvalidClient)?;
     if form.get("client_id").is_some_and(|id| id != claims.client) {
         return Err(OAuthError::InvalidClient);
     }
@@ -69,8 +70,8 @@ pub async fn authenticate(auth: &AuthServer, form: &OAuthForm) -> Result<Client,
     }
 }
 
-/// Header and claims, if both are as they must be. The signature is yet to be checked.
-fn read(auth: &AuthServer, assertion: &str) -> Option<(Header, Claims)> {
+/// Header and claims, if both are as they must be. The signature is yet to be checked. `audiences` are our names.
+pub fn read(assertion: &str, audiences: &[&str], now: Timestamp) -> Option<(Header, Claims)> {
     let header = decode_header(assertion).ok()?;
     // A key that comes with the statement proves nothing, and an address of one is only followed if it was registered.
     let brings_key = header.jwk.is_some() || header.x5u.is_some() || header.x5c.is_some();
@@ -79,11 +80,7 @@ fn read(auth: &AuthServer, assertion: &str) -> Option<(Header, Claims)> {
         return None;
     }
     let claims: Value = insecure_decode_claims(assertion).ok()?;
-    let claims = judge(
-        &claims,
-        &[auth.endpoints.token.as_str(), auth.issuer.as_str()],
-        auth.clock.now(),
-    )?;
+    let claims = judge(&claims, audiences, now)?;
     Some((header, claims))
 }
 

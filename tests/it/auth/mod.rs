@@ -36,13 +36,13 @@ use serde_json::{Value, json};
 use crate::app::{Answer, Ask, TestApp, clusters_directory, spawn_app_with};
 
 /// A key pair of a client. Making one takes a while, so all tests share them.
-struct ClientKey {
+pub struct ClientKey {
     kid: &'static str,
     algorithm: Algorithm,
     private: EncodingKey,
 }
 
-static RSA: LazyLock<ClientKey> = LazyLock::new(|| ClientKey::rsa("rsa"));
+pub static RSA: LazyLock<ClientKey> = LazyLock::new(|| ClientKey::rsa("rsa"));
 static EC: LazyLock<ClientKey> = LazyLock::new(|| {
     let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
     ClientKey {
@@ -77,7 +77,7 @@ impl ClientKey {
         header
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub fn sign(&self, claims: &Value) -> String {
         jsonwebtoken::encode(&self.header(), claims, &self.private).unwrap()
     }
 }
@@ -120,7 +120,7 @@ impl TestApp {
     }
 
     /// The claims of an assertion that is good now.
-    fn claims(&self, client: &str) -> Value {
+    pub fn claims(&self, client: &str) -> Value {
         let now = self.app.clock.now().as_second();
         let jti = self.app.ids.next().to_string();
         json!({"iss": client, "sub": client, "aud": format!("{}/auth/token", self.address), "exp": now + 120, "jti": jti})
@@ -142,7 +142,7 @@ impl TestApp {
         self.form(path, &all).answer().await
     }
 
-    async fn ask_for_token(&self, assertion: &str, scope: &str) -> Answer {
+    pub async fn ask_for_token(&self, assertion: &str, scope: &str) -> Answer {
         let fields = [("grant_type", "client_credentials"), ("scope", scope)];
         self.signed("/auth/token", assertion, &fields).await
     }

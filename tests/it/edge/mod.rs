@@ -4,7 +4,10 @@ mod connections;
 mod cors;
 mod headers;
 mod limits;
+mod log;
+mod secrets;
 mod tls;
+mod work;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -31,11 +31,10 @@ use crate::edge::pace::{self, Gate};
 use crate::edge::{headers, host};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, excerpt};
-use crate::fhir::http::envelope::RequestId;
 use crate::fhir::http::{
     capabilities, create, delete, envelope, history, operation, patch, read, search, transaction, update, vread,
 };
-use crate::fhir::trail::{Event, Kind, Origin};
+use crate::fhir::trail::{Event, Kind};
 
 /// Bodies smaller than this are sent as they are: they fit into a packet or two, and compressing costs more than it saves.
 const COMPRESS_FROM_BYTES: u64 = 1024;
@@ -297,7 +296,7 @@ async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next
         Some(auth) => bearer::caller(auth, request.headers()).await,
         None => Ok(Caller::sandbox()),
     };
-    let origin = origin(&request);
+    let origin = envelope::origin(request.extensions());
     match caller {
         Ok(caller) => {
             request.extensions_mut().insert(caller.with_origin(origin));
@@ -310,15 +309,6 @@ async fn recognise(State(app): State<Arc<App>>, mut request: Request, next: Next
             let recorded = app.fhir.trail.note(event.refused(response.status().as_str())).await;
             recorded.map_or_else(IntoResponse::into_response, |()| response)
         }
-    }
-}
-
-/// Where a request comes from.
-fn origin(request: &Request) -> Origin {
-    let request_id = request.extensions().get::<RequestId>();
-    Origin {
-        address: request.extensions().get::<ClientAddress>().map(|client| client.0),
-        request: request_id.map(|id| id.as_str().to_owned()).unwrap_or_default(),
     }
 }
 

@@ -281,6 +281,8 @@ pub async fn redeem_refresh_token(
 #[derive(Debug)]
 pub struct Issued {
     pub access_token: String,
+    /// The name of the access token where it must not be shown.
+    pub jti: String,
     pub expires_in: SignedDuration,
     pub refresh_token: Option<String>,
 }
@@ -298,6 +300,7 @@ pub async fn issue(
     scopes: &Scopes,
 ) -> Result<Issued, sqlx::Error> {
     let access_token = crypto::random_token();
+    let jti = ids.next().to_string();
     let expires_in = if granted.are_for_back_ends() {
         BACK_END_LIFE
     } else {
@@ -307,7 +310,7 @@ pub async fn issue(
         "INSERT INTO access_token (hash, jti, grant_id, scope, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(crypto::digest(&access_token))
-    .bind(ids.next().to_string())
+    .bind(&jti)
     .bind(grant)
     .bind(scopes.to_string())
     .bind(now.to_sqlx())
@@ -326,6 +329,7 @@ pub async fn issue(
     }
     Ok(Issued {
         access_token,
+        jti,
         expires_in,
         refresh_token,
     })

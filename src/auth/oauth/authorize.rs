@@ -33,6 +33,7 @@ use crate::auth::pages::{PageError, encoded, page_for_app, see_other};
 use crate::auth::scopes::{Kind, Scopes};
 use crate::auth::sessions::Session;
 use crate::auth::tokens::{self, GrantedBy, NewCode, NewGrant};
+use crate::fhir::trail;
 
 /// Longest request, in bytes.
 const LONGEST: usize = 8 * 1024;
@@ -271,11 +272,15 @@ async fn allow_or_deny(
 ) -> Result<Response, Refusal> {
     // Judged again: the client may have been disabled while the person was reading.
     let asked = Asked::judge(auth, &progress.query).await?;
-    if form.get("decision") != "allow" {
-        return Err(denied(&asked));
-    }
-    let chosen = consent::granted(&asked.scopes, &form.all("scope"))?;
+    let event = form.browser.event_of(trail::Kind::Consent, &session.account);
+    let event = event.client(&asked.client.id);
+    let chosen = match form.get("decision") {
+        "allow" => consent::granted(&asked.scopes, &form.all("scope"))?,
+        _ => Scopes::default(),
+    };
     if chosen.is_empty() {
+        let recorded = auth.fhir.trail.note(event.refused("denied")).await;
+        recorded.map_err(PageError::from)?;
         return Err(denied(&asked));
     }
     let (choice, question) = settle(auth, session, &asked, progress, &Answers::default()).await?;
@@ -309,6 +314,13 @@ async fn allow_or_deny(
     }
     let grant = grant.store(&mut transaction, &auth.ids, now).await?;
     let code = tokens::new_code(&mut transaction, now, &grant, &code).await?;
+    let event = event.detail("scope", chosen.to_string());
+    let event = match &context.patient {
+        Some(patient) => event.patient(patient),
+        None => event,
+    };
+    let recorded = auth.fhir.trail.write(&mut transaction, &[event]).await;
+    recorded.map_err(PageError::from)?;
     transaction.commit().await?;
     Ok(back_to(
         auth,

@@ -14,13 +14,18 @@ use super::error::OAuthError;
 use super::form::OAuthForm;
 use super::{client_auth, not_to_be_stored};
 use crate::auth::{AuthServer, tokens};
+use crate::fhir::trail::{Event, Kind, Origin};
 
 pub async fn handle(
     State(auth): State<Arc<AuthServer>>,
+    origin: Origin,
     headers: HeaderMap,
     form: OAuthForm,
 ) -> Result<Response, OAuthError> {
     let client = client_auth::authenticate(&auth, &headers, &form).await?;
     tokens::revoke(&auth.pool, &client.id, form.require("token")?).await?;
+    let event = Event::new(Kind::Revocation).client(&client.id).at(&origin);
+    let recorded = auth.fhir.trail.note(event).await;
+    recorded.map_err(|_| OAuthError::Unavailable)?;
     Ok(not_to_be_stored(&json!({})))
 }

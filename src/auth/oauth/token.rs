@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -25,22 +25,46 @@ use crate::auth::launches::Context;
 use crate::auth::scopes::{Kind, ScopeError, Scopes};
 use crate::auth::tokens::{self, Issued, NewGrant, Redeemed};
 use crate::base::crypto;
+use crate::fhir::trail::{self, Event, Origin};
 
 pub async fn handle(
     State(auth): State<Arc<AuthServer>>,
+    origin: Origin,
     headers: HeaderMap,
     form: OAuthForm,
 ) -> Result<Response, OAuthError> {
-    let answer = match form.require("grant_type")? {
-        "authorization_code" => by_code(&auth, &headers, &form).await?,
-        "refresh_token" => by_refresh_token(&auth, &headers, &form).await?,
-        "client_credentials" => by_credentials(&auth, &headers, &form).await?,
-        _ => return Err(OAuthError::UnsupportedGrantType),
+    let answered = match form.require("grant_type") {
+        Ok("authorization_code") => by_code(&auth, &headers, &form).await,
+        Ok("refresh_token") => by_refresh_token(&auth, &headers, &form).await,
+        Ok("client_credentials") => by_credentials(&auth, &headers, &form).await,
+        Ok(_) => Err(OAuthError::UnsupportedGrantType),
+        Err(error) => Err(error),
     };
-    Ok(not_to_be_stored(&answer))
+    let event = match &answered {
+        Ok((_, event)) => event.clone(),
+        Err(error) => Event::new(trail::Kind::Token).refused(error.clone().into_response().status().as_str()),
+    };
+    // A token of which there is no record is not handed out.
+    let recorded = auth.fhir.trail.note(event.at(&origin)).await;
+    recorded.map_err(|_| OAuthError::Unavailable)?;
+    answered.map(|(answer, _)| not_to_be_stored(&answer))
 }
 
-async fn by_code(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
+/// What the trail tells of a token.
+fn event(client: &Client, account: Option<&str>, issued: &Issued, scopes: &Scopes, context: &Context) -> Event {
+    let event = Event::new(trail::Kind::Token).client(&client.id).token(&issued.jti);
+    let event = event.detail("scope", scopes.to_string());
+    let event = match account {
+        Some(account) => event.account_id(account),
+        None => event,
+    };
+    match &context.patient {
+        Some(patient) => event.patient(patient),
+        None => event,
+    }
+}
+
+async fn by_code(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<(Value, Event), OAuthError> {
     let client = client_auth::authenticate_for_token(auth, headers, form).await?;
     let (code, redirect_uri) = (form.require("code")?, form.require("redirect_uri")?);
     let now = auth.clock.now();
@@ -68,14 +92,25 @@ async fn by_code(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Re
     )
     .await?;
     transaction.commit().await?;
+    let event = event(
+        &client,
+        grant.account.as_deref(),
+        &issued,
+        &grant.scopes,
+        &grant.context,
+    );
     let mut answer = answer(auth, &issued, &grant.scopes, &grant.context);
     if grant.scopes.has(Kind::OpenId) {
         answer["id_token"] = json!(id_token::make(auth, &grant, &issued.access_token, bound.nonce.as_deref()).await?);
     }
-    Ok(answer)
+    Ok((answer, event))
 }
 
-async fn by_refresh_token(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
+async fn by_refresh_token(
+    auth: &AuthServer,
+    headers: &HeaderMap,
+    form: &OAuthForm,
+) -> Result<(Value, Event), OAuthError> {
     let token = form.require("refresh_token")?;
     let client = match client_auth::names_nobody(headers, form) {
         false => client_auth::authenticate_for_token(auth, headers, form).await?,
@@ -110,14 +145,19 @@ async fn by_refresh_token(auth: &AuthServer, headers: &HeaderMap, form: &OAuthFo
     };
     let issued = tokens::issue(&mut transaction, &auth.ids, now, &grant.grant, &grant.scopes, &scopes).await?;
     transaction.commit().await?;
+    let event = event(&client, grant.account.as_deref(), &issued, &scopes, &grant.context);
     let mut answer = answer(auth, &issued, &scopes, &grant.context);
     if scopes.has(Kind::OpenId) {
         answer["id_token"] = json!(id_token::make(auth, &grant, &issued.access_token, None).await?);
     }
-    Ok(answer)
+    Ok((answer, event))
 }
 
-async fn by_credentials(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm) -> Result<Value, OAuthError> {
+async fn by_credentials(
+    auth: &AuthServer,
+    headers: &HeaderMap,
+    form: &OAuthForm,
+) -> Result<(Value, Event), OAuthError> {
     let client = client_auth::authenticate_for_token(auth, headers, form).await?;
     if !client.is_back_end() || !client.has_keys() {
         return Err(OAuthError::UnauthorizedClient);
@@ -143,7 +183,8 @@ async fn by_credentials(auth: &AuthServer, headers: &HeaderMap, form: &OAuthForm
     let grant = grant.store(&mut transaction, &auth.ids, now).await?;
     let issued = tokens::issue(&mut transaction, &auth.ids, now, &grant, &asked, &asked).await?;
     transaction.commit().await?;
-    Ok(answer(auth, &issued, &asked, &Context::default()))
+    let event = event(&client, None, &issued, &asked, &Context::default());
+    Ok((answer(auth, &issued, &asked, &Context::default()), event))
 }
 
 fn parse(scope: &str) -> Result<Scopes, OAuthError> {

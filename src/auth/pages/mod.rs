@@ -325,7 +325,7 @@ impl Browser {
     }
 
     /// The same, where it is known whose account it is.
-    fn event_of(&self, kind: Kind, account: &Account) -> Event {
+    pub fn event_of(&self, kind: Kind, account: &Account) -> Event {
         self.event(kind).account(&account.id, &account.profile)
     }
 

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -17,7 +17,9 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::base::IdGenerator;
+use crate::base::address::ClientAddress;
 use crate::fhir::error::FhirError;
+use crate::fhir::trail::Origin;
 
 /// <https://hl7.org/fhir/R4/http.html#custom>
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,6 +32,15 @@ impl RequestId {
     /// Of one to 64 letters, digits, `-`, `.` and `_`.
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// Where a request comes from.
+pub fn origin(extensions: &Extensions) -> Origin {
+    let request = extensions.get::<RequestId>();
+    Origin {
+        address: extensions.get::<ClientAddress>().map(|client| client.0),
+        request: request.map(|id| id.as_str().to_owned()).unwrap_or_default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What handlers take from a request: names in the URL, the caller, and everything in query and headers that says how to
 //! answer. A part that is wrong is refused here, as an OperationOutcome, before any handler runs.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -8,14 +9,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 
 use super::conditions::Conditions;
-use super::negotiation;
 use super::query::Query;
+use super::{envelope, negotiation};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::{FhirError, Result, excerpt};
 use crate::fhir::preferences::{Handling, Preferences};
 use crate::fhir::search::Scope;
 use crate::fhir::server::FhirServer;
 use crate::fhir::summary::Projection;
+use crate::fhir::trail::Origin;
 
 /// The state of all handlers.
 pub type Server = axum::extract::State<Arc<FhirServer>>;
@@ -169,6 +171,14 @@ impl FromRequestParts<Arc<FhirServer>> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &Arc<FhirServer>) -> Result<Caller> {
         let caller = parts.extensions.get::<Caller>().cloned();
         caller.ok_or_else(|| FhirError::internal("a route lacks the layer that recognises callers"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Origin, Infallible> {
+        Ok(envelope::origin(&parts.extensions))
     }
 }
 

@@ -176,6 +176,13 @@ impl Event {
         self
     }
 
+    /// The same, where only the account is known.
+    #[must_use]
+    pub fn account_id(mut self, id: &str) -> Event {
+        self.who.account = Some(id.to_owned());
+        self
+    }
+
     /// By, or for, a registered application.
     #[must_use]
     pub fn client(mut self, id: &str) -> Event {

@@ -7,6 +7,7 @@ mod endings;
 mod records;
 mod requests;
 mod step_up;
+mod trail;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -23,7 +23,6 @@ use crate::auth::pages::{
     self, PageError, account, apps, confirm, details, invite, passkeys, prove, provider, second_factor, security,
     sign_in, sign_up,
 };
-use crate::base::address::ClientAddress;
 use crate::base::limits::Counted;
 use crate::edge::cors::{self, Origins};
 use crate::edge::deadline::{self, Deadline};

@@ -12,7 +12,7 @@ use crate::auth::accounts::Role;
 use crate::auth::launches::Context;
 use crate::auth::sessions::Session;
 use crate::auth::{AuthServer, bearer};
-use crate::fhir::caller::{Caller, Permissions};
+use crate::fhir::caller::Caller;
 use crate::fhir::http;
 
 /// Most patients or visits on a page.

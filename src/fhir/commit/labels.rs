@@ -214,7 +214,7 @@ impl Change<'_> {
             let event = Event::new(Kind::Update).by(caller);
             let event = event
                 .resource(resource_type, id, Some(version))
-                .showing([(rid, version)]);
+                .showing([(current.rid, version)]);
             server.trail.write(transaction, &[event]).await?;
         }
         Ok(after)

@@ -91,8 +91,8 @@ run(async () => {
     }
     if (wish.person) {
       await page.getByLabel("E-mail address").fill(wish.person.email);
-      await page.getByLabel("Password").fill(wish.person.password);
-      await page.getByRole("button", { name: "Sign in" }).click();
+      await page.getByLabel("Password", { exact: true }).fill(wish.person.password);
+      await page.getByRole("button", { name: "Sign in", exact: true }).click();
     }
     for (const answer of wish.answers ?? []) await answerOn(page, answer);
     await page.getByRole("heading", { name: "Allow access?" }).waitFor();

@@ -6,20 +6,21 @@ use super::*;
 async fn the_role_counts_at_every_use() {
     let app = spawn_guarded_app().await;
     app.register_app("app", SCOPE, NewProof::Public).await;
-    // An administrator who is made a practitioner loses what was given before, at once.
+    // An administrator who is made a practitioner loses what only administrators may see, at once.
     let mut grace = invited(&app, Role::Admin).await;
     set_up(&mut grace).await;
     let code = grace.code(&[]).await;
     let token = app.change(&code, &PUBLIC).await.expect(200).json();
     let bearer = token["access_token"].as_str().unwrap();
-    assert_eq!(app.opens(bearer).await, 200);
+    let trail = async || app.get("AuditEvent").bearer_auth(bearer).answer().await.status;
+    assert_eq!(trail().await, 200);
     let mut connection = app.connection().await;
     sqlx::query("UPDATE account SET role = 'practitioner' WHERE email = $1")
         .bind(GRACE)
         .execute(&mut connection)
         .await
         .unwrap();
-    assert_eq!(app.opens(bearer).await, 403);
+    assert_eq!(trail().await, 403);
 }
 
 #[tokio::test]

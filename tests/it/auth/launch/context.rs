@@ -5,22 +5,29 @@ use medconsult::auth::launches;
 
 const RECORDS: &str = "launch launch/patient launch/encounter openid user/*.cruds patient/*.rs";
 
-/// The application `app` with scopes about patients, an administrator, and two patients of whom one has been here.
+/// The application `app` with scopes about patients, a practitioner, and two patients of theirs of whom one has been here.
 async fn with_patients(app: &TestApp) -> Visitor<'_> {
     app.register_app("app", RECORDS, NewProof::Public).await;
     app.register_backend("lab", "system/*.cruds").await;
     let token = app.token("lab", "system/*.cruds").await;
+    let mut grace = invited(app, Role::Practitioner).await;
+    set_up(&mut grace).await;
+    let practitioner = json!([{"reference": profile_of(app, GRACE).await}]);
     for (url, resource) in [
         (
             "Patient/ada",
             json!({
                 "resourceType": "Patient", "id": "ada", "name": [{"given": ["Ada"], "family": "Lovelace"}],
                 "birthDate": "1815-12-10", "identifier": [{"system": "urn:clinic", "value": "M-17"}],
+                "generalPractitioner": practitioner,
             }),
         ),
         (
             "Patient/mary",
-            json!({"resourceType": "Patient", "id": "mary", "name": [{"given": ["Mary"], "family": "Somerville"}]}),
+            json!({
+                "resourceType": "Patient", "id": "mary", "name": [{"given": ["Mary"], "family": "Somerville"}],
+                "generalPractitioner": practitioner,
+            }),
         ),
         (
             "Encounter/visit",
@@ -38,8 +45,6 @@ async fn with_patients(app: &TestApp) -> Visitor<'_> {
             .await
             .expect(201);
     }
-    let mut grace = invited(app, Role::Admin).await;
-    set_up(&mut grace).await;
     grace
 }
 

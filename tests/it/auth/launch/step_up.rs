@@ -1,6 +1,13 @@
 //! How surely and how freshly a person proved who they are: told to applications, asked for by them, and asked for before
 //! something is signed.
 
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::response::IntoResponse;
+use medconsult::auth::bearer;
+use medconsult::fhir::caller::Caller;
+use medconsult::fhir::commit::{Op, Write, commit};
+
 use super::*;
 
 /// What the id_token says.
@@ -44,7 +51,8 @@ async fn applications_ask_for_a_fresh_or_stronger_proof() {
     );
 
     age(&app, 8).await;
-    grace.authorize(&[("max_age", "600")]).await.expect(200);
+    let code = grace.code(&[("max_age", "600")]).await;
+    let old = claims(&app.change(&code, &PUBLIC).await.expect(200).json());
     for changes in [("max_age", "300"), ("max_age", "0"), ("prompt", "login")] {
         let answer = grace.authorize(&[changes]).await.expect(303);
         let location = answer.header("location");
@@ -84,7 +92,7 @@ async fn applications_ask_for_a_fresh_or_stronger_proof() {
         .expect(200)
         .json();
     let fresh = claims(&tokens);
-    assert!(fresh["auth_time"].as_i64() > told["auth_time"].as_i64());
+    assert!(fresh["auth_time"].as_i64() > old["auth_time"].as_i64());
 
     let metadata = app
         .get("/.well-known/openid-configuration")
@@ -105,54 +113,46 @@ async fn applications_ask_for_a_fresh_or_stronger_proof() {
 #[tokio::test]
 async fn signing_asks_for_a_fresh_proof() {
     let app = spawn_guarded_app().await;
-    app.register_app("app", SCOPE, NewProof::Public).await;
-    let mut grace = invited(&app, Role::Practitioner).await;
-    set_up(&mut grace).await;
-    let mut connection = app.connection().await;
-    let grace_is: String = sqlx::query_scalar("SELECT profile FROM account")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-    app.register_backend("lab", "system/*.cruds").await;
-    let lab = app.token("lab", "system/*.cruds").await;
-    let patient = json!({"resourceType": "Patient", "id": "ada", "generalPractitioner": [{"reference": grace_is}]});
-    app.put("Patient/ada")
-        .bearer_auth(&lab)
-        .fhir(&patient)
-        .answer()
-        .await
-        .expect(201);
-
+    let mut grace = with_admin(&app).await;
     let code = grace.code(&[]).await;
-    let token = app.change(&code, &PUBLIC).await.expect(200).json()["access_token"].clone();
-    let sign = async |token: &str, signature: Option<Value>| {
-        let mut provenance = json!({
-            "resourceType": "Provenance", "target": [{"reference": "Patient/ada"}], "recorded": "2026-01-01T00:00:00Z",
-            "agent": [{"who": {"reference": grace_is}}],
+    let tokens = app.change(&code, &PUBLIC).await.expect(200).json();
+    let token = tokens["access_token"].as_str().unwrap();
+    // Whoever holds the token, as far as their proof goes: what they may write at all is for others to test.
+    let holder = async || {
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())]);
+        let auth = app.app.auth.as_deref().unwrap();
+        bearer::caller(auth, &headers).await.expect("a caller").practice()
+    };
+    let signature = json!([{
+        "type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.1"}],
+        "when": "2026-01-01T00:00:00Z", "who": {"display": "Grace Hopper"}, "data": "c2lnbmVk",
+    }]);
+    let write = async |caller: &Caller, signature: Option<&Value>| {
+        let mut resource = json!({
+            "resourceType": "Provenance", "target": [{"reference": "MedicationRequest/1"}],
+            "recorded": "2026-01-01T00:00:00Z", "agent": [{"who": {"display": "Grace Hopper"}}],
         });
         if let Some(signature) = signature {
-            provenance["signature"] = json!([signature]);
+            resource["signature"] = signature.clone();
         }
-        app.post("Provenance")
-            .bearer_auth(token)
-            .fhir(&provenance)
-            .answer()
-            .await
+        let write = Write::Create {
+            resource,
+            if_none_exist: None,
+        };
+        let written = commit(&app.app.fhir, caller, vec![Op { write, full_url: None }]).await;
+        written.map(|_| ()).map_err(|error| error.error.into_response())
     };
-    let signature = json!({
-        "type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.1"}],
-        "when": "2026-01-01T00:00:00Z", "who": {"reference": grace_is}, "data": "c2lnbmVk",
-    });
-    let token = token.as_str().unwrap();
-    sign(token, Some(signature.clone())).await.expect(201);
+    write(&holder().await, Some(&signature))
+        .await
+        .expect("a fresh signature");
     age(&app, 6).await;
-    let refused = sign(token, Some(signature.clone())).await.expect(401);
+    let refused = write(&holder().await, Some(&signature)).await.unwrap_err();
+    assert_eq!(refused.status(), 401);
     assert_eq!(
-        refused.header("www-authenticate"),
+        refused.headers()["www-authenticate"],
         "Bearer error=\"insufficient_user_authentication\", acr_values=\"https://refeds.org/profile/mfa phr\", max_age=\"300\""
     );
-    assert_eq!(refused.json()["issue"][0]["code"], "login");
     // What is no signature needs no proof, and a back end has nobody to prove anything.
-    sign(token, None).await.expect(201);
-    sign(&lab, Some(signature)).await.expect(201);
+    write(&holder().await, None).await.expect("no signature");
+    write(&Caller::server(), Some(&signature)).await.expect("a back end");
 }

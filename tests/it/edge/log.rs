@@ -33,13 +33,14 @@ impl Log {
         String::from_utf8_lossy(&self.lines.0.lock().unwrap()).into_owned()
     }
 
-    /// The statements that were run since the last call, by what sqlx logs of each, in order.
+    /// The statements that requests have run since the last call, by what sqlx logs of each, in order. What the server does of
+    /// its own accord meanwhile is not among them.
     pub fn statements(&self) -> Vec<String> {
         let text = self.text();
         self.lines.0.lock().unwrap().clear();
         let summaries = text
             .lines()
-            .filter(|line| line.contains("sqlx::query"))
+            .filter(|line| line.contains("sqlx::query") && line.contains(" request{"))
             .filter_map(|line| line.split_once("summary=\"")?.1.split_once('"'));
         summaries.map(|(summary, _)| summary.to_owned()).collect()
     }

@@ -76,7 +76,7 @@ pub fn router(app: Arc<App>) -> Router {
             OAuthError::TooManyRequests(exceeded.retry_after).into_response()
         });
         let counted = &[Counted::Address, Counted::PagesByAddress];
-        let page_gate = gate(counted, |_| PageError::Throttled.into_response());
+        let page_gate = gate(counted, |_| PageError::TooMany.into_response());
         let patience = app.fhir.settings.body_timeout;
         let endpoint_deadline = Deadline {
             patience,

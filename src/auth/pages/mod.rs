@@ -106,7 +106,10 @@ pub enum PageError {
     TooLong,
     /// The link was used, has expired, or never was.
     NoSuchLink,
+    /// Too many attempts at something that must not be guessed.
     Throttled,
+    /// Too many pages in a minute.
+    TooMany,
     /// The form did not arrive in time.
     TooSlow,
     Unavailable,
@@ -201,6 +204,11 @@ impl IntoResponse for PageError {
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many attempts",
                 "Wait a quarter of an hour and try again.",
+            ),
+            PageError::TooMany => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many requests",
+                "Wait a minute and try again.",
             ),
             PageError::TooSlow => (
                 StatusCode::REQUEST_TIMEOUT,

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::{Edge, LARGE, wide};
 use crate::app::{Ask, spawn_app_with};
+use crate::auth::guard;
 
 /// Sends bytes, and reads what comes until the server closes the connection.
 async fn talk(edge: &Edge, bytes: &[u8]) -> String {
@@ -50,6 +51,35 @@ async fn who_is_slow_to_ask_is_told_so_and_who_does_not_ask_is_let_go() {
     assert!(
         kept.starts_with("HTTP/1.1 200 ") && kept.ends_with("\r\n\r\nhello"),
         "{kept}"
+    );
+}
+
+#[tokio::test]
+async fn a_form_that_does_not_arrive_is_answered_in_words() {
+    let app = spawn_app_with(|config| {
+        guard(config);
+        config.http.body_timeout_seconds = 1;
+    })
+    .await;
+    let send = async |path: &str| {
+        let mut stream = TcpStream::connect(app.app.config.listen).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99\r\n\
+             content-type: application/x-www-form-urlencoded\r\n\r\ngrant_type="
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let (token, page) = tokio::join!(send("/auth/token"), send("/auth/sign-in"));
+    assert!(
+        token.starts_with("HTTP/1.1 408 ") && token.contains("\"error\":\"invalid_request\""),
+        "{token}"
+    );
+    assert!(
+        page.starts_with("HTTP/1.1 408 ") && page.contains("did not arrive in time"),
+        "{page}"
     );
 }
 

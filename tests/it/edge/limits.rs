@@ -157,7 +157,7 @@ async fn an_address_that_asks_too_often_is_told_to_wait_before_anything_is_done(
     let endpoint = until_refused(async || app.form("/auth/token", &[])).await;
     assert_eq!(endpoint.json()["error"], "temporarily_unavailable");
     let page = until_refused(async || app.get("/auth/sign-in")).await;
-    assert!(page.text().contains("Too many attempts"), "{}", page.text());
+    assert!(page.text().contains("Too many requests"), "{}", page.text());
     // Who watches over the server goes on.
     app.get("/healthz").answer().await.expect(200);
     app.get("/readyz").answer().await.expect(200);

@@ -4,7 +4,7 @@
 //! What was shown or changed is a version of a resource. Of the current one the index tells the Patients; one that was
 //! superseded in the meantime is read again. So it does not matter that this is asked some moments later.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -23,6 +23,15 @@ const PATIENT: &str = "Patient";
 /// Looks at AuditEvents are records of their own; they do not multiply by the patients that these name.
 const LEFT_OUT: &str = "AuditEvent";
 
+/// The current state of what a version belongs to.
+struct Current {
+    rid: i64,
+    type_id: i16,
+    version: i32,
+    /// Where it is a Patient.
+    id: Option<String>,
+}
+
 /// The Patients of each version.
 ///
 /// # Errors
@@ -32,22 +41,13 @@ pub async fn of_versions(
     connection: &mut PgConnection,
     versions: &BTreeSet<Shown>,
 ) -> Result<HashMap<Shown, Ids>, FhirError> {
-    // A contained resource belongs to whom its container belongs to.
-    const CURRENT: &str = "SELECT w.rid, w.version, p.id \
-         FROM unnest($1::bigint[], $2::int[]) AS w (rid, version) \
-              LEFT JOIN contained i ON i.rid = w.rid \
-              JOIN resource r ON r.rid = coalesce(i.container, w.rid) AND r.version = w.version \
-              JOIN unnest($3::smallint[], $4::smallint[]) AS tie (type, param) ON tie.type = r.type \
-              JOIN idx_reference x ON x.param = tie.param AND x.rid = r.rid \
-              JOIN resource p ON p.rid = x.target AND p.type = $5 \
-         UNION \
-         SELECT w.rid, w.version, r.id \
-         FROM unnest($1::bigint[], $2::int[]) AS w (rid, version) JOIN resource r ON r.rid = w.rid \
-         WHERE r.type = $5";
+    // Each by primary keys or whole index keys: the plan is made once, for tables of any size.
+    const TIED: &str = "SELECT x.rid, p.id FROM unnest($1::bigint[], $2::smallint[]) AS t (rid, param) \
+         JOIN idx_reference x ON x.param = t.param AND x.rid = t.rid \
+         JOIN resource p ON p.rid = x.target WHERE p.type = $3";
     const SUPERSEDED: &str = "SELECT h.rid, h.version, h.type, coalesce(h.exact, h.content::text) \
          FROM unnest($1::bigint[], $2::int[]) AS w (rid, version) \
-              JOIN resource_history h ON h.rid = w.rid AND h.version = w.version \
-         WHERE NOT h.deleted AND h.type <> $3";
+              JOIN resource_history h ON h.rid = w.rid AND h.version = w.version WHERE NOT h.deleted";
     let mut found: HashMap<Shown, Ids> = HashMap::new();
     let Some(patient) = server.store.types().id(PATIENT) else {
         return Ok(found);
@@ -57,49 +57,140 @@ pub async fn of_versions(
     }
     let registry = server.search.current();
     let ties = ties(server, &registry)?;
-    let (rids, numbers): (Vec<i64>, Vec<i32>) = versions.iter().copied().unzip();
-    let (types, params): (Vec<i16>, Vec<i16>) = ties.iter().copied().unzip();
-    let rows: Vec<(i64, i32, String)> = sqlx::query_as(CURRENT)
-        .bind(&rids)
-        .bind(&numbers)
-        .bind(&types)
-        .bind(&params)
-        .bind(patient)
-        .fetch_all(&mut *connection)
-        .await?;
-    for (rid, version, id) in rows {
-        found.entry((rid, version)).or_default().insert(id);
-    }
-    let rows: Vec<(i64, i32, i16, String)> = sqlx::query_as(SUPERSEDED)
-        .bind(&rids)
-        .bind(&numbers)
-        .bind(patient)
-        .fetch_all(connection)
-        .await?;
-    let ties: HashSet<(i16, i16)> = ties.into_iter().collect();
-    for (rid, version, type_id, text) in rows {
-        let content: Value =
-            serde_json::from_str(&text).map_err(|_| FhirError::internal("stored content is not JSON"))?;
-        let name = server.store.types().name(type_id).unwrap_or_default();
-        for row in registry.rows(name, &content)?.reference {
-            if let Target::Local(PATIENT, id) = row.target
-                && ties.contains(&(type_id, row.param))
-            {
-                found.entry((rid, version)).or_default().insert(id.to_owned());
+    let current = current(server, connection, patient, versions).await?;
+    let mut now: HashMap<i64, Vec<Shown>> = HashMap::new();
+    let (mut rids, mut params): (Vec<i64>, Vec<i16>) = (Vec::new(), Vec::new());
+    let mut superseded = Vec::new();
+    for (&version, current) in &current {
+        if let Some(id) = &current.id {
+            found.entry(version).or_default().insert(id.clone());
+        } else if current.version != version.1 {
+            superseded.push(version);
+        } else {
+            let same = now.entry(current.rid).or_default();
+            if same.is_empty() {
+                let params_of = ties.get(&current.type_id).map_or(&[][..], Vec::as_slice);
+                rids.extend(params_of.iter().map(|_| current.rid));
+                params.extend(params_of);
             }
+            same.push(version);
+        }
+    }
+    if !rids.is_empty() {
+        let rows: Vec<(i64, String)> = sqlx::query_as(TIED)
+            .bind(rids)
+            .bind(params)
+            .bind(patient)
+            .fetch_all(&mut *connection)
+            .await?;
+        for (rid, id) in rows {
+            for version in now.get(&rid).into_iter().flatten() {
+                found.entry(*version).or_default().insert(id.clone());
+            }
+        }
+    }
+    if !superseded.is_empty() {
+        let (rids, numbers): (Vec<i64>, Vec<i32>) = superseded.into_iter().unzip();
+        let rows: Vec<(i64, i32, i16, String)> = sqlx::query_as(SUPERSEDED)
+            .bind(rids)
+            .bind(numbers)
+            .fetch_all(connection)
+            .await?;
+        for (rid, version, type_id, text) in rows {
+            let ids = named_by(server, &registry, &ties, type_id, &text)?;
+            found.entry((rid, version)).or_default().extend(ids);
         }
     }
     Ok(found)
 }
 
-/// Pairs of a type and the number of a parameter that ties its resources to a Patient.
-fn ties(server: &FhirServer, registry: &SearchRegistry) -> Result<Vec<(i16, i16)>, FhirError> {
-    let types = server.store.types();
-    let ties = registry.ties(PATIENT)?;
-    let ties = ties.into_iter().filter(|(name, _)| *name != LEFT_OUT);
-    Ok(ties
-        .filter_map(|(name, param)| Some((types.id(name)?, param)))
+/// What each version belongs to now: the resource, or that which contains it.
+async fn current(
+    server: &FhirServer,
+    connection: &mut PgConnection,
+    patient: i16,
+    versions: &BTreeSet<Shown>,
+) -> Result<HashMap<Shown, Current>, FhirError> {
+    const FIND: &str = "SELECT r.rid, r.type, r.version, CASE WHEN r.type = $2 THEN r.id END \
+         FROM unnest($1::bigint[]) AS w (rid) JOIN resource r ON r.rid = w.rid";
+    const CONTAINED: &str = "SELECT rid, container FROM contained WHERE type = ANY ($1) AND rid = ANY ($2)";
+    type Row = (i64, i16, i32, Option<String>);
+    let mut wanted: BTreeSet<i64> = versions.iter().map(|(rid, _)| *rid).collect();
+    let mut containers: HashMap<i64, i64> = HashMap::new();
+    let mut known: HashMap<i64, Row> = HashMap::new();
+    for round in 0..2 {
+        let rids: Vec<i64> = wanted.iter().copied().collect();
+        let rows: Vec<Row> = sqlx::query_as(FIND)
+            .bind(rids)
+            .bind(patient)
+            .fetch_all(&mut *connection)
+            .await?;
+        known.extend(rows.into_iter().map(|row| (row.0, row)));
+        let missing: Vec<i64> = wanted.iter().filter(|rid| !known.contains_key(rid)).copied().collect();
+        if missing.is_empty() || round > 0 {
+            break;
+        }
+        let types: Vec<i16> = server
+            .definitions
+            .resource_types()
+            .filter_map(|ty| server.store.types().id(&ty.name))
+            .collect();
+        let rows: Vec<(i64, i64)> = sqlx::query_as(CONTAINED)
+            .bind(types)
+            .bind(missing)
+            .fetch_all(&mut *connection)
+            .await?;
+        wanted = rows.iter().map(|(_, container)| *container).collect();
+        containers.extend(rows);
+    }
+    let of = |version: &Shown| {
+        let rid = containers.get(&version.0).copied().unwrap_or(version.0);
+        let (rid, type_id, number, id) = known.get(&rid)?.clone();
+        Some(Current {
+            rid,
+            type_id,
+            // What is contained has no versions of its own.
+            version: if rid == version.0 { number } else { version.1 },
+            id,
+        })
+    };
+    Ok(versions
+        .iter()
+        .filter_map(|version| Some((*version, of(version)?)))
         .collect())
+}
+
+/// The Patients to whom a version of the past belonged.
+fn named_by(
+    server: &FhirServer,
+    registry: &SearchRegistry,
+    ties: &HashMap<i16, Vec<i16>>,
+    type_id: i16,
+    text: &str,
+) -> Result<Ids, FhirError> {
+    let content: Value = serde_json::from_str(text).map_err(|_| FhirError::internal("stored content is not JSON"))?;
+    let name = server.store.types().name(type_id).unwrap_or_default();
+    let params = ties.get(&type_id).map_or(&[][..], Vec::as_slice);
+    let rows = registry.rows(name, &content)?.reference;
+    let ids = rows
+        .iter()
+        .filter(|row| params.contains(&row.param))
+        .filter_map(|row| match row.target {
+            Target::Local(PATIENT, id) => Some(id.to_owned()),
+            _ => None,
+        });
+    Ok(ids.collect())
+}
+
+/// By type, the numbers of the parameters that tie resources to a Patient.
+fn ties(server: &FhirServer, registry: &SearchRegistry) -> Result<HashMap<i16, Vec<i16>>, FhirError> {
+    let mut ties: HashMap<i16, Vec<i16>> = HashMap::new();
+    for (name, param) in registry.patient_ties()? {
+        if let Some(type_id) = server.store.types().id(name).filter(|_| name != LEFT_OUT) {
+            ties.entry(type_id).or_default().push(param);
+        }
+    }
+    Ok(ties)
 }
 
 /// The ids in a query that are meant to be those of Patients: `patient=7`, `subject=Patient/7`, `Patient?_id=7`,

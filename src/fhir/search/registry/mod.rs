@@ -24,6 +24,7 @@ use super::reindex::honesty::Concern;
 use super::types::concept::Bare;
 use super::types::reference::Locator;
 use super::types::token::Case;
+use crate::fhir::access::members::patient_parameters;
 use crate::fhir::error::FhirError;
 use crate::knowledge::definitions::{Definitions, SearchParameter, SearchParameterType, TypeId};
 
@@ -256,22 +257,19 @@ impl SearchRegistry {
             .any(|leaf| is_canonical(&self.definitions.get(leaf.0).name))
     }
 
-    /// The parameters that tie resources to the compartment of an `owner`, as its definition lists them: pairs of a type and
-    /// the number under which rows stand.
+    /// The parameters that tie resources to a Patient ([`patient_parameters`]): pairs of a type and the number under which
+    /// rows stand.
     ///
     /// # Errors
     /// 500 when a search parameter cannot be compiled.
-    pub fn ties(&self, owner: &str) -> Result<Vec<(&str, i16)>, FhirError> {
+    pub fn patient_ties(&self) -> Result<Vec<(&'static str, i16)>, FhirError> {
         let mut ties = Vec::new();
-        let compartments = self.definitions.compartments.iter();
-        for (resource_type, codes) in compartments
-            .filter(|one| one.code == owner)
-            .flat_map(|one| &one.members)
-        {
-            let parameters = codes.iter().filter_map(|code| self.parameter(resource_type, code));
+        for ty in self.definitions.resource_types() {
+            let codes = patient_parameters(self.definitions, &ty.name);
+            let parameters = codes.iter().filter_map(|code| self.parameter(&ty.name, code));
             for parameter in parameters.filter(|parameter| parameter.family == Family::Reference) {
-                let numbers = self.numbers(resource_type, parameter)?;
-                ties.extend(numbers.into_iter().map(|number| (resource_type.as_str(), number)));
+                let numbers = self.numbers(&ty.name, parameter)?;
+                ties.extend(numbers.into_iter().map(|number| (ty.name.as_str(), number)));
             }
         }
         Ok(ties)

@@ -2,6 +2,7 @@
 //!
 //! | hook | when | may |
 //! |---|---|---|
+//! | [`Consequence`] | before the transaction of a write | add writes to it |
 //! | [`Guard`] | inside the transaction of a write | refuse it or amend what is stored; no network |
 //! | [`Reaction`] | after the commit, as a job whose row the transaction wrote | do anything, more than once |
 //! | [`Operation`] | on `$name` | what its OperationDefinition says |
@@ -11,7 +12,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::caller::Caller;
-use super::commit::Effect;
+use super::commit::{Effect, Op, Write};
 use super::error::FhirError;
 use super::http::Answer;
 use super::parameters::Parameters;
@@ -23,6 +24,7 @@ use crate::jobs::NewJob;
 /// Everything that takes part, in the order in which it runs.
 #[derive(Default)]
 pub struct Hooks {
+    pub consequences: Vec<Box<dyn Consequence>>,
     pub guards: Vec<Box<dyn Guard>>,
     pub reactions: Vec<Box<dyn Reaction>>,
     pub operations: Vec<Box<dyn Operation>>,
@@ -58,6 +60,25 @@ pub struct Change {
     pub effect: Effect,
     pub before: Option<Value>,
     pub after: Option<Value>,
+}
+
+/// Writes that belong to a write: what an answer to an invitation does to the appointment. They are stored in the same
+/// transaction, or neither is.
+///
+/// They are made from what was read before the transaction, so each names the version it was made from (`if_match`); when
+/// one of them comes too late, all are made anew.
+pub trait Consequence: Send + Sync {
+    /// Whether writes to this type concern it.
+    fn watches(&self, resource_type: &str) -> bool;
+
+    /// What else is to be written. The caller's rights are not asked for it: whoever adds a write has judged that this
+    /// caller may cause it. An error refuses the whole.
+    fn follows<'a>(
+        &'a self,
+        server: &'a FhirServer,
+        caller: &'a Caller,
+        write: &'a Write,
+    ) -> BoxFuture<'a, Result<Vec<Op>, FhirError>>;
 }
 
 /// A rule over writes. Runs inside the transaction, after the rows it may look at are locked.

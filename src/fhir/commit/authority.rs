@@ -31,6 +31,8 @@ use crate::fhir::server::FhirServer;
 pub struct Authority<'s> {
     pub server: &'s FhirServer,
     pub caller: &'s Caller,
+    /// How many of the ops are the caller's; what follows from them is the practice's, and not judged.
+    pub own: usize,
 }
 
 /// A resource that an op leaves behind.
@@ -58,7 +60,8 @@ impl Authority<'_> {
 
     /// Whether resources must be looked at to know what the caller may do with them.
     pub fn must_judge(&self, prepared: &Prepared) -> bool {
-        prepared.steps.iter().any(|step| {
+        let own = prepared.steps.iter().filter(|step| step.op < self.own);
+        own.into_iter().any(|step| {
             let letters = [step.action.letter(), Permissions::READ];
             letters
                 .iter()
@@ -67,7 +70,7 @@ impl Authority<'_> {
     }
 
     fn is_judged(&self, step: &Step) -> bool {
-        matches!(self.rule(step.action.letter(), step.resource_type), Rule::When(_))
+        step.op < self.own && matches!(self.rule(step.action.letter(), step.resource_type), Rule::When(_))
     }
 
     async fn allowed(
@@ -183,10 +186,11 @@ impl Authority<'_> {
             let rule = step.map(|step| self.rule(step.action.letter(), step.resource_type));
             matches!(rule, Some(Rule::When(criterion)) if criterion.asks_for_patients())
         };
-        if !made.iter().any(is_bound) {
+        let own = || made.iter().filter(|made| made.op < self.own);
+        if !own().any(is_bound) {
             return Ok(());
         }
-        let resources: Vec<_> = made.iter().map(|made| (made.rid, made.resource_type)).collect();
+        let resources: Vec<_> = own().map(|made| (made.rid, made.resource_type)).collect();
         let stranger = relations::check_reach(self.server, connection, self.caller, &resources).await?;
         match made.iter().find(|made| Some(made.rid) == stranger) {
             None => Ok(()),

@@ -133,7 +133,7 @@ impl Change<'_> {
         }
         let stored = current.stored.clone();
         let mut wave = vec![Pending::relabelled((resource_type, type_id), current, before, after)];
-        ask_guards(server, caller, transaction, &mut wave).await?;
+        ask_guards(server, caller, transaction, &mut wave, 1).await?;
         write::write(server, caller, transaction, ids, &mut wave, true).await?;
         let content = wave[0].after.clone().unwrap_or_default();
         let relabelled = StoredResource {

@@ -5,6 +5,7 @@
 //!
 //! | step | where | statements |
 //! |---|---|---|
+//! | ask what belongs to the writes (`Consequence`) | `mod` | none where nothing does |
 //! | check, give ids, rewrite links between the entries, validate | `prepare` | none |
 //! | take the locks of the criteria; find what they match | `resolve` | 0, or 4 |
 //! | lock the resources that are there, in order of rid | `resolve` | 0 or 1 |
@@ -48,6 +49,7 @@ mod write;
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use serde_json::Value;
 
 pub use self::append::append;
@@ -90,8 +92,8 @@ pub enum Write {
 }
 
 impl Write {
-    /// The type that it writes.
-    fn resource_type(&self) -> &str {
+    /// The type that it writes; empty where a resource does not say it.
+    pub fn resource_type(&self) -> &str {
         match self {
             Write::Create { resource, .. } => resource["resourceType"].as_str().unwrap_or_default(),
             Write::Update { target, .. } | Write::Patch { target, .. } | Write::Delete { target, .. } => {
@@ -257,8 +259,54 @@ async fn commit_unrecorded(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -
             access::require(server, caller, op.write.permissions(), resource_type).at_op(index)?;
         }
     }
-    let mut prepared = Prepared::new(server, ops)?;
-    let authority = Authority { server, caller };
+    let is_watched = |op: &Op| {
+        let mut consequences = server.hooks.consequences.iter();
+        consequences.any(|consequence| consequence.watches(op.write.resource_type()))
+    };
+    let own = ops.len();
+    if !ops.iter().any(is_watched) {
+        return store(server, caller, ops, own).await;
+    }
+    for _ in 1..=ATTEMPTS {
+        let mut all = ops.clone();
+        all.extend(consequences(server, caller, &ops).await?);
+        match store(server, caller, all, own).await {
+            Ok(mut outcomes) => {
+                outcomes.truncate(own);
+                return Ok(outcomes);
+            }
+            Err(CommitError { op: Some(op), error }) if op >= own => match error.status {
+                // Another version than the one that it was made from.
+                StatusCode::PRECONDITION_FAILED => {}
+                _ => return Err(error.into()),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Err(in_the_way().into())
+}
+
+/// What belongs to these writes.
+async fn consequences(server: &FhirServer, caller: &Caller, ops: &[Op]) -> Result<Vec<Op>, CommitError> {
+    let mut more = Vec::new();
+    for (index, op) in ops.iter().enumerate() {
+        for consequence in &server.hooks.consequences {
+            if consequence.watches(op.write.resource_type()) {
+                more.extend(consequence.follows(server, caller, &op.write).await.at_op(index)?);
+            }
+        }
+    }
+    Ok(more)
+}
+
+fn in_the_way() -> FhirError {
+    FhirError::unavailable("Other changes to the same resources were in the way too often. Try again.")
+}
+
+/// Stores all of `ops` or none, the first `own` of them in the name of the caller, the others in that of the practice.
+async fn store(server: &FhirServer, caller: &Caller, ops: Vec<Op>, own: usize) -> Result<Vec<Outcome>, CommitError> {
+    let mut prepared = Prepared::new(server, ops, own)?;
+    let authority = Authority { server, caller, own };
     let is_plain = prepared.is_plain() && !authority.must_judge(&prepared);
     let changes_registry = prepared
         .steps
@@ -283,7 +331,7 @@ async fn commit_unrecorded(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -
             Err(Stop::Crossed) => tokio::time::sleep(pause(server, attempt)).await,
         }
     }
-    Err(FhirError::unavailable("Other changes to the same resources were in the way too often. Try again.").into())
+    Err(in_the_way().into())
 }
 
 /// Longer each time, and not the same for those who crossed each other.

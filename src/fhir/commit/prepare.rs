@@ -19,6 +19,8 @@ pub struct Prepared {
     /// Distinct criteria, in the order of their lock.
     pub criteria: Vec<Criteria>,
     pub links: LinkTable,
+    /// How many of the ops are the caller's. Those after them are consequences, which are the practice's.
+    pub own: usize,
     plain: bool,
 }
 
@@ -91,11 +93,12 @@ impl LinkTable {
 }
 
 impl Prepared {
-    pub fn new(server: &FhirServer, ops: Vec<Op>) -> Result<Prepared, CommitError> {
+    pub fn new(server: &FhirServer, ops: Vec<Op>, own: usize) -> Result<Prepared, CommitError> {
         let mut prepared = Prepared {
             steps: Vec::with_capacity(ops.len()),
             criteria: Vec::new(),
             links: LinkTable::default(),
+            own,
             plain: true,
         };
         for (index, op) in ops.into_iter().enumerate() {

@@ -187,7 +187,11 @@ impl Prepared {
         ids: &mut Ids<'_>,
     ) -> Result<Vec<Outcome>, Stop> {
         let found = self.resolve(server, caller, transaction).await?;
-        let authority = Authority { server, caller };
+        let authority = Authority {
+            server,
+            caller,
+            own: self.own,
+        };
         authority.check_found(transaction, &self.steps, &found).await?;
         let Decision {
             mut pending,
@@ -212,7 +216,7 @@ impl Prepared {
         while !pending.is_empty() {
             let mut wave = next_wave(&mut pending);
             resolve_references(server, caller, transaction, &mut wave, &mut resolved).await?;
-            ask_guards(server, caller, transaction, &mut wave).await?;
+            ask_guards(server, caller, transaction, &mut wave, self.own).await?;
             outcomes.extend(take_unchanged(&mut wave));
             if provenance::is_wanted(server, caller) {
                 wave.iter().for_each(|p| written.push(p));
@@ -570,13 +574,17 @@ async fn resolve_references(
 }
 
 /// Lets the guards refuse or amend, validates what nobody has validated yet, and holds the result against its profiles.
+/// The first `own` ops are the caller's, others the practice's.
 pub async fn ask_guards(
     server: &FhirServer,
     caller: &Caller,
     transaction: &mut PgConnection,
     wave: &mut [Pending],
+    own: usize,
 ) -> Result<(), Stop> {
+    let practice = caller.practice();
     for p in wave {
+        let by = if p.op < own { caller } else { &practice };
         for guard in server
             .hooks
             .guards
@@ -589,7 +597,7 @@ pub async fn ask_guards(
                 before: p.before.as_ref(),
                 after: p.after.as_mut(),
             };
-            guard.before(transaction, caller, draft).await.at_op(p.op)?;
+            guard.before(transaction, by, draft).await.at_op(p.op)?;
             p.is_unchecked = true;
         }
         if let Some(after) = &p.after {

@@ -1,16 +1,18 @@
 //! What features hang into commits: guards and reactions.
 
-use futures::future::BoxFuture;
-use medconsult::fhir::caller::Caller;
-use medconsult::fhir::commit::Effect;
+use futures::future::{BoxFuture, join_all};
+use medconsult::fhir::access::{Permissions, ScopeContext, ScopeGrant};
+use medconsult::fhir::caller::{Caller, Granted};
+use medconsult::fhir::commit::{Effect, Op, Write, commit};
 use medconsult::fhir::error::FhirError;
-use medconsult::fhir::hooks::{Change, Draft, Guard, Hooks, Reaction};
+use medconsult::fhir::hooks::{Change, Consequence, Draft, Guard, Hooks, Reaction};
 use medconsult::fhir::integrity::ReferentialIntegrity;
+use medconsult::fhir::server::FhirServer;
 use medconsult::jobs::NewJob;
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{content, create, delete, patient, update};
+use super::{content, create, delete, patient, update, update_if};
 use crate::bench::bench_with;
 
 /// Marks what it lets pass, and refuses a family of three letters.
@@ -92,6 +94,112 @@ async fn guards_amend_and_refuse_and_reactions_leave_jobs() {
         .await
         .unwrap();
     assert_eq!(bench.count("SELECT count(*) FROM job").await, 1);
+}
+
+/// Each Patient brings a Basic along, and counts in one that all share.
+struct Companion;
+
+impl Consequence for Companion {
+    fn watches(&self, resource_type: &str) -> bool {
+        resource_type == "Patient"
+    }
+
+    fn follows<'a>(
+        &'a self,
+        server: &'a FhirServer,
+        caller: &'a Caller,
+        _: &'a Write,
+    ) -> BoxFuture<'a, Result<Vec<Op>, FhirError>> {
+        Box::pin(async move {
+            let counter = server
+                .store
+                .read(&caller.practice(), "Basic", "counter")
+                .await?
+                .unwrap();
+            let mut next = content(&counter);
+            next["code"]["text"] =
+                json!((next["code"]["text"].as_str().unwrap().parse::<i32>().unwrap() + 1).to_string());
+            let companion = json!({"resourceType": "Basic", "code": {"text": "companion"}});
+            let writes = [update_if(next, Some(counter.version)), create(companion)];
+            Ok(writes.map(|write| Op { write, full_url: None }).to_vec())
+        })
+    }
+}
+
+/// Lets Patients pass from whom they came, and what they bring along from the practice.
+struct Notary;
+
+impl Guard for Notary {
+    fn watches(&self, resource_type: &str) -> bool {
+        matches!(resource_type, "Patient" | "Basic")
+    }
+
+    fn before<'a>(
+        &'a self,
+        _: &'a mut PgConnection,
+        caller: &'a Caller,
+        draft: Draft<'a>,
+    ) -> BoxFuture<'a, Result<(), FhirError>> {
+        let is_right = caller.is_unrestricted() == (draft.resource_type == "Basic") && caller.grant().is_some();
+        let may = is_right || draft.id == "counter" && draft.before.is_none();
+        Box::pin(async move {
+            match may {
+                true => Ok(()),
+                false => Err(FhirError::forbidden("In another's name.")),
+            }
+        })
+    }
+
+    fn after_all<'a>(
+        &'a self,
+        _: &'a mut PgConnection,
+        _: &'a Caller,
+        _: Vec<&'a Change>,
+    ) -> BoxFuture<'a, Result<(), FhirError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_belongs_to_a_write_is_stored_with_it_in_the_name_of_the_practice() {
+    let bench = bench_with(Hooks {
+        consequences: vec![Box::new(Companion)],
+        guards: vec![Box::new(Notary)],
+        ..Hooks::default()
+    })
+    .await;
+    bench
+        .write(update(
+            json!({"resourceType": "Basic", "id": "counter", "code": {"text": "0"}}),
+        ))
+        .await
+        .unwrap();
+    let caller = Caller::granted(Granted {
+        scopes: vec![ScopeGrant {
+            context: ScopeContext::System,
+            resource_type: None,
+            permissions: Permissions::ALL,
+            filter: None,
+        }],
+        ..Granted::default()
+    });
+    // Those who meet at the counter are made anew until they fit.
+    let race = (0..4).map(|n| {
+        let write = create(patient("x", &format!("N{n}")));
+        commit(&bench.server, &caller, vec![Op { write, full_url: None }])
+    });
+    for outcomes in join_all(race).await {
+        let outcomes = outcomes.unwrap();
+        assert_eq!((outcomes.len(), outcomes[0].stored.resource_type), (1, "Patient"));
+    }
+    assert_eq!(
+        content(&bench.read("Basic", "counter").await.unwrap())["code"]["text"],
+        "4"
+    );
+    assert_eq!(
+        bench.count("SELECT count(*) FROM resource WHERE version > 0").await,
+        1 + 2 * 4
+    );
 }
 
 #[tokio::test]

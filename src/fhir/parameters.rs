@@ -68,7 +68,7 @@ impl Parameters {
     /// 400 when it takes none.
     pub fn set_body(&mut self, definition: &Value, resource: Value) -> Result<()> {
         let name = inputs(definition)
-            .find(|input| takes_resource(input))
+            .find(|input| takes_resource(input, &resource))
             .map(|input| &input["name"]);
         let Some(Value::String(name)) = name else {
             let text = format!("${} is called with a Parameters resource.", code(definition));
@@ -148,6 +148,18 @@ impl Parameters {
             })
     }
 
+    /// The references of a parameter of that type, whichever way they came: `Patient/7`.
+    pub fn references<'p>(&'p self, name: &str) -> impl Iterator<Item = &'p str> {
+        self.0
+            .iter()
+            .filter(move |parameter| parameter.name == name)
+            .filter_map(|parameter| match &parameter.value {
+                Input::Text(text) => Some(text.as_str()),
+                Input::Complex(_, value) => value["reference"].as_str(),
+                Input::Resource(_) => None,
+            })
+    }
+
     /// All primitive parameters, as the pairs of a query.
     pub fn pairs(&self) -> Vec<(String, String)> {
         let pair = |parameter: &Parameter| match &parameter.value {
@@ -205,9 +217,9 @@ fn is_primitive(type_name: &str) -> bool {
     type_name.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// Operations of ours that take a resource take any.
-fn takes_resource(input: &Value) -> bool {
-    input["type"] == "Resource"
+/// Whether an input takes a resource of that type.
+fn takes_resource(input: &Value, resource: &Value) -> bool {
+    input["type"] == "Resource" || (input["type"].is_string() && input["type"] == resource["resourceType"])
 }
 
 /// The end of a sentence that begins with the parameter, when the value is not of the type.
@@ -223,11 +235,13 @@ fn check_type(type_name: &str, value: &Input) -> Result<(), String> {
                 "integer" => text.parse::<i32>().is_ok(),
                 "positiveInt" => text.parse::<i32>().is_ok_and(|number| number > 0),
                 "boolean" => matches!(text.as_str(), "true" | "false"),
+                // In a query a reference is its text.
+                "Reference" => !text.is_empty(),
                 name => is_primitive(name) && !text.is_empty(),
             }
         }
         Input::Complex(property, value) => property.strip_prefix("value") == Some(type_name) && value.is_object(),
-        Input::Resource(_) => type_name == "Resource",
+        Input::Resource(resource) => type_name == "Resource" || resource["resourceType"] == type_name,
     };
     match fits {
         true => Ok(()),
@@ -297,6 +311,34 @@ mod tests {
             let text = refusal(parameters);
             assert!(text.contains(reason), "{text}");
         }
+    }
+
+    #[test]
+    fn a_reference_may_be_text_and_a_resource_is_of_its_type() {
+        let definition = json!({"code": "op", "parameter": [
+            {"name": "who", "use": "in", "min": 0, "max": "*", "type": "Reference"},
+            {"name": "visit", "use": "in", "min": 0, "max": "1", "type": "Appointment"}
+        ]});
+        let mut parameters = Parameters::from_query(&[("who".to_owned(), "Patient/1".to_owned())]);
+        let body = json!({"parameter": [{"name": "who", "valueReference": {"reference": "Patient/2"}}]});
+        parameters.append(Parameters::from_resource(body).unwrap());
+        let visit = json!({"resourceType": "Appointment"});
+        parameters.set_body(&definition, visit.clone()).unwrap();
+        parameters.check(&definition, false).unwrap();
+        assert_eq!(
+            parameters.references("who").collect::<Vec<_>>(),
+            ["Patient/1", "Patient/2"]
+        );
+        assert_eq!(parameters.value("visit"), Some(&visit));
+        let patient = json!({"resourceType": "Patient"});
+        assert!(Parameters::default().set_body(&definition, patient.clone()).is_err());
+        let body = json!({"parameter": [{"name": "visit", "resource": patient}]});
+        assert!(
+            Parameters::from_resource(body)
+                .unwrap()
+                .check(&definition, false)
+                .is_err()
+        );
     }
 
     #[test]

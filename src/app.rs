@@ -46,6 +46,11 @@ use crate::fhir::step_up::SigningIsProved;
 use crate::fhir::terminology::upkeep::TerminologyUpkeep;
 use crate::jobs::{Registry, Worker};
 use crate::router;
+use crate::scheduling;
+use crate::scheduling::answers::{AnsweredOnce, Answers};
+use crate::scheduling::directory::Directory;
+use crate::scheduling::expiry;
+use crate::scheduling::guard::Calendars;
 
 /// How long a client may take to tell its keys: a request for a token waits for them.
 const KEYS_PATIENCE: Duration = Duration::from_secs(5);
@@ -348,7 +353,11 @@ fn hooks(config: &Config, clock: &Clock) -> Hooks {
     if config.fhir.referential_integrity {
         guards.push(Box::new(ReferentialIntegrity));
     }
-    Hooks {
+    guards.push(Box::new(Calendars));
+    guards.push(Box::new(AnsweredOnce));
+    let directory = Arc::new(Directory::default());
+    let mut hooks = Hooks {
+        consequences: vec![Box::new(Answers(directory.clone()))],
         guards,
         reactions: vec![],
         operations: vec![
@@ -364,7 +373,9 @@ fn hooks(config: &Config, clock: &Clock) -> Hooks {
             Box::new(operations::ReindexStatus),
             Box::new(BreakGlass),
         ],
-    }
+    };
+    hooks.operations.extend(scheduling::operations::all(&directory));
+    hooks
 }
 
 /// The handlers of jobs, and the jobs that come with the clock.
@@ -378,6 +389,7 @@ fn handlers(fhir: &Arc<FhirServer>, auth: Option<&Arc<AuthServer>>) -> Result<Re
         };
         registry = registry.on(text::JOB, collect).every(text::SCHEDULE, text::JOB)?;
     }
+    registry = expiry::register(registry, fhir)?;
     if let Some(auth) = auth {
         registry = background::register(registry, auth)?;
     }

@@ -34,6 +34,7 @@ use crate::fhir::http::{
     capabilities, create, delete, envelope, history, operation, patch, read, search, transaction, update, vread,
 };
 use crate::fhir::trail::{Event, Kind};
+use crate::scheduling::feed;
 
 /// Bodies smaller than this are sent as they are: they fit into a packet or two, and compressing costs more than it saves.
 const COMPRESS_FROM_BYTES: u64 = 1024;
@@ -176,10 +177,11 @@ fn fhir(app: &App) -> Router {
         .with_state(app.fhir.clone())
 }
 
-/// Read by those who want to know how to be let in, hence open to everyone.
+/// Open to everyone: what tells how to be let in, and calendars, whose address is the key.
 fn open(app: &App) -> Router {
     let documents = Router::new()
         .route("/fhir/metadata", get(capabilities::handle))
+        .route("/calendar/{file}", get(feed::handle))
         .with_state(app.fhir.clone());
     let documents = match &app.auth {
         None => documents,

@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("audit", &["base", "fhir"]),
     ("auth", &["base", "jobs", "fhir"]),
     ("edge", &["base", "fhir", "auth"]),
+    ("scheduling", &["base", "jobs", "knowledge", "fhir"]),
     // These two know each other: the app serves the routes, and the routes are given the app.
     (
         "app",
@@ -24,13 +25,24 @@ const ARROWS: &[(&str, &[&str])] = &[
             "audit",
             "auth",
             "edge",
+            "scheduling",
             "config",
             "router",
         ],
     ),
     (
         "router",
-        &["base", "jobs", "knowledge", "fhir", "auth", "edge", "config", "app"],
+        &[
+            "base",
+            "jobs",
+            "knowledge",
+            "fhir",
+            "auth",
+            "edge",
+            "scheduling",
+            "config",
+            "app",
+        ],
     ),
     // The suites run on what they test, or speak HTTP to a server.
     ("conformance", &["base", "knowledge", "fhir"]),

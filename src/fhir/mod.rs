@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod caller;
 pub mod commit;
 pub mod error;
+pub mod extensions;
 pub mod hooks;
 pub mod http;
 pub mod integrity;

@@ -20,6 +20,7 @@ mod jobs;
 mod load;
 mod operations;
 mod profiles;
+mod scheduling;
 mod search;
 mod search_parameters;
 mod search_property;

@@ -111,11 +111,7 @@ impl Consequence for Companion {
         _: &'a Write,
     ) -> BoxFuture<'a, Result<Vec<Op>, FhirError>> {
         Box::pin(async move {
-            let counter = server
-                .store
-                .read(&caller.practice(), "Basic", "counter")
-                .await?
-                .unwrap();
+            let counter = server.read(&caller.practice(), "Basic", "counter").await?.unwrap();
             let mut next = content(&counter);
             next["code"]["text"] =
                 json!((next["code"]["text"].as_str().unwrap().parse::<i32>().unwrap() + 1).to_string());

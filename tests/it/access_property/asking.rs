@@ -77,11 +77,13 @@ impl Ask {
             6..=7 => Ask::History(resource_type, id),
             8 => Ask::Histories(rng.bool().then_some(ty)),
             9..=12 => Ask::Search(ty, simple),
-            13 => Ask::Count(ty, simple),
+            13 if !WITH_STRANGERS.contains(&ty) => Ask::Count(ty, simple),
+            13 => Ask::Search(ty, simple),
             14 => Ask::Types((0..3).map(|_| pick(rng, &types())).collect()),
             15..=17 => filter(rng, link.to).map_or(Ask::Search(ty, None), |filter| Ask::Chain(link, filter)),
             18..=19 => filter(rng, link.from).map_or(Ask::Search(ty, None), |filter| Ask::Has(link, filter)),
-            20..=21 => Ask::Include(link),
+            20..=21 if !WITH_STRANGERS.contains(&link.from) => Ask::Include(link),
+            20..=21 => Ask::Search(ty, simple),
             22 => Ask::Revinclude(link),
             23..=24 => Ask::Compartment(random_id(rng, "Patient"), pick(rng, COMPARTMENT)),
             _ => Ask::Everything(random_id(rng, "Patient")),
@@ -146,8 +148,21 @@ impl fmt::Display for Ask {
 fn entries(bundle: &Value, mode: &str) -> BTreeSet<String> {
     let entries = bundle["entry"].as_array().into_iter().flatten();
     let of_mode = entries.filter(|entry| entry["search"]["mode"] == mode);
-    of_mode.map(|entry| name(&entry["resource"])).collect()
+    of_mode
+        .map(|entry| name(&entry["resource"]))
+        .filter(|name| is_of_world(name))
+        .collect()
 }
+
+/// The server stores things by itself: definitions, and a Provenance for each write. Their ids are other ones.
+fn is_of_world(name: &str) -> bool {
+    types()
+        .iter()
+        .any(|ty| name.starts_with(&format!("{ty}/{}", letter(ty))))
+}
+
+/// Types of which it does.
+const WITH_STRANGERS: &[&str] = &["Provenance", "Questionnaire"];
 
 fn name(resource: &Value) -> String {
     let text = |name: &str| resource[name].as_str().unwrap_or("?").to_owned();
@@ -290,6 +305,7 @@ pub fn fault(ask: &Ask, naive: &Naive<'_>, asker: &Asker, answer: &Value, shown:
                 .into_iter()
                 .flatten()
                 .map(|entry| name(&entry["resource"]))
+                .filter(|name| is_of_world(name))
                 .collect();
             let allowed: BTreeSet<String> = set(visible.values().copied().chain(naive.visible('r').into_values()));
             let leaked: Vec<_> = found.difference(&allowed).collect();

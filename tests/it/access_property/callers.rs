@@ -161,6 +161,8 @@ fn path_of(resource_type: &str, code: &str) -> &'static str {
         (_, "subject") => "subject",
         (_, "author") => "author",
         (_, "sender") => "sender",
+        (_, "owner") => "owner",
+        (_, "requester") => "requester",
         (_, "actor") => "actor",
         (_, "asserter") => "asserter",
         (_, "practitioner") => "practitioner",

@@ -352,9 +352,12 @@ impl<'w> Naive<'w> {
             _ if text(content, "resourceType") == "Binary" => self.may_see_context(content),
             Reach::Own => patients.iter().any(is_one),
             Reach::CaredFor => patients.iter().any(|patient| self.tied.contains(patient)) && !self.is_denied(content),
+            // Of a Practitioner who was deleted nothing is left to tie.
             Reach::BreakGlass => {
+                let user = self.asker.user_and_person().map(|(user, _)| user);
                 let broken = &self.asker.broken_glass;
-                patients.iter().any(|patient| broken.contains(patient))
+                user.is_some_and(|user| self.holders.contains(&user))
+                    && patients.iter().any(|patient| broken.contains(patient))
             }
         }
     }

@@ -50,6 +50,7 @@ pub async fn show(State(auth): State<Arc<AuthServer>>, browser: Browser) -> Resu
         (browser.form("/auth/account/end-sessions", "Sign out everywhere else", html! {}))
 
         h2 { "Applications with access" }
+        p { a href="/auth/apps" { "Open an application" } }
         @if applications.is_empty() { p { "There are none." } }
         ul {
             @for (name, client) in &applications {

@@ -159,6 +159,8 @@ async fn only_patients_and_visits_that_were_offered_can_be_chosen() {
 async fn an_application_is_opened_about_a_patient_and_a_visit() {
     let app = spawn_guarded_app().await;
     let mut grace = with_patients(&app).await;
+    let account = grace.open("/auth/account").await.expect(200).text();
+    assert!(account.contains("href=\"/auth/apps\""));
     let list = grace.open("/auth/apps").await.expect(200).text();
     assert!(list.contains("/auth/apps/open?client=app") && list.contains("The App"));
     let page = grace.open("/auth/apps/open?client=app").await.expect(200);

@@ -86,7 +86,8 @@ impl FhirServer {
     }
 
     /// A page of history. Each version is judged by its own content: one from before a resource came into somebody's
-    /// reach, or from after it left it, is not theirs to see.
+    /// reach, or from after it left it, is not theirs to see. Of a type and of the system, a caller who reaches few resources
+    /// gets the history of those that they can find now; what was deleted is met in the history of each resource.
     ///
     /// # Errors
     /// 404 for the history of a resource that never was, or that the caller may know nothing of, or of a type that R4 does

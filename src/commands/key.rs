@@ -21,7 +21,11 @@ enum Command {
     /// List the keys
     List,
     /// Withdraw a key that may be known to others: what it signed is worthless from now on
-    Revoke { kid: String },
+    Revoke {
+        /// As it is listed; it may begin with a hyphen
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+    },
 }
 
 /// Runs one of the commands, beside a running server or alone.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::callers::{Asker, Filter, Policy, Reach};
+use super::callers::{Asker, Filter, Policy, Reach, Rule, Scope};
 use super::world::World;
 
 /// Where resources of a type name the patients in whose record they are.
@@ -409,27 +409,28 @@ impl<'w> Naive<'w> {
         seen.map(|(name, content)| (*name, *content)).collect()
     }
 
-    /// Whether the caller may do something with all resources of a type, whatever they say.
-    fn may_all(&self, letter: char, resource_type: &str) -> bool {
-        let by_scope = self.asker.scopes.iter().any(|scope| {
-            let is_whole = match scope.context {
-                'p' => self.asker.is_user() && self.asker.patient.is_some() && !is_member(resource_type),
+    /// Whether it depends on the patients whom a resource of this type is about, if the caller may do something with it.
+    fn is_bound(&self, letter: char, resource_type: &str) -> bool {
+        let is_about = |scope: &&Scope| {
+            let is_given = match scope.context {
+                'p' => self.asker.is_user() && self.asker.patient.is_some(),
                 'u' => self.asker.is_user(),
                 _ => !self.asker.is_user(),
             };
-            is_whole
-                && scope.letters.contains(letter)
-                && scope.resource_type.is_none_or(|name| name == resource_type)
-                && scope.filter.is_none()
-        });
-        let mut rules = self.policy.rules.get(self.asker.role).into_iter().flatten();
-        let by_policy = rules.any(|rule| {
-            rule.reach == Reach::All
-                && rule.filter.is_none()
-                && rule.letters.contains(letter)
-                && rule.types.contains(resource_type)
-        });
-        by_scope && by_policy
+            is_given && scope.letters.contains(letter) && scope.resource_type.is_none_or(|name| name == resource_type)
+        };
+        let asks = |scope: &&Scope| scope.context == 'p' && is_member(resource_type);
+        let scopes: Vec<&Scope> = self.asker.scopes.iter().filter(is_about).collect();
+        let by_scope = scopes.iter().any(asks) && !scopes.iter().any(|scope| !asks(scope) && scope.filter.is_none());
+        let rules = self.policy.rules.get(self.asker.role).into_iter().flatten();
+        let rules: Vec<&Rule> = rules
+            .filter(|rule| rule.letters.contains(letter) && rule.types.contains(resource_type))
+            .collect();
+        let by_policy = rules.iter().any(|rule| rule.reach != Reach::All)
+            && !rules
+                .iter()
+                .any(|rule| rule.reach == Reach::All && rule.filter.is_none());
+        by_scope || by_policy
     }
 
     /// Whether the caller may put `content` where there is nothing yet, or where `before` was; `None` deletes that. `self` is
@@ -441,7 +442,7 @@ impl<'w> Naive<'w> {
         let resource_type = text(content, "resourceType");
         before.is_none_or(|before| self.may(letter, before))
             && after.may(letter, content)
-            && (!self.asker.is_user() || self.may_all(letter, resource_type) || after.names_nobody_strange(content))
+            && (!self.asker.is_user() || !self.is_bound(letter, resource_type) || after.names_nobody_strange(content))
     }
 
     /// Whether every Patient that a resource names is the caller, tied to them, or itself.

@@ -42,8 +42,9 @@ impl ProposalId {
     /// `None` for any other id.
     pub fn read(id: &str) -> Option<ProposalId> {
         let mut numbers = id.strip_prefix("p-")?.split('-').map(|number| {
-            let number = i64::from_str_radix(number, 16).ok()?;
-            (number >= 0).then_some(number)
+            // Digits only: a number may be written with a sign, too.
+            let is_plain = number.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_plain.then(|| i64::from_str_radix(number, 16).ok())?
         });
         let read = ProposalId {
             calendar: numbers.next()??,

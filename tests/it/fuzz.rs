@@ -88,9 +88,20 @@ fn run(name: &str, target: impl Fn(&[u8])) {
     let mut rng = Rng::with_seed(0xed6e);
     for _ in 0..CHANGES {
         let input = changed(&corpus, &mut rng);
-        // Shown when the target panics.
-        println!("{name}: {:?}", String::from_utf8_lossy(&input));
+        let shown = ShownOnPanic(name, &input);
         target(&input);
+        drop(shown);
+    }
+}
+
+/// An input that is shown when its target panics.
+struct ShownOnPanic<'i>(&'i str, &'i [u8]);
+
+impl Drop for ShownOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}: {:?}", self.0, String::from_utf8_lossy(self.1));
+        }
     }
 }
 

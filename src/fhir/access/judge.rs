@@ -107,7 +107,14 @@ impl FhirServer {
         let criterion = match across.rule {
             Rule::Nothing => return Err(forbidden(letter, "resources of this kind")),
             Rule::Everything => return self.store.history(scope, query).await,
-            Rule::When(criterion) => criterion,
+            // What only says what a resource is not, or names an id, is met by resources of other types too.
+            Rule::When(criterion) => match Types::of(&across.types) {
+                Some(types) if !criterion.implies_type() => Arc::new(Criterion::All(vec![
+                    Criterion::OfTypes(types),
+                    Criterion::clone(&criterion),
+                ])),
+                _ => criterion,
+            },
         };
         let mut lease = self.store.planned().await?;
         let judge = self.judge(caller, &criterion);

@@ -184,3 +184,20 @@ async fn a_binary_is_seen_with_what_it_belongs_to() {
     world.write(&back_end(&["system/*.cruds"]), document).await.unwrap();
     assert_eq!(world.refusal(&ann, "Binary/ann-binary").await.0, 404);
 }
+
+#[tokio::test]
+async fn the_history_of_a_type_holds_no_other_type() {
+    let world = World::new().await;
+    // Neither of these conditions says by itself what it is about.
+    for (scope, expected) in [
+        ("system/Observation.rs?status:not=preliminary", 4),
+        ("system/Observation.rs?_id=ann-lab", 1),
+        ("system/Observation.rs?_id=bob", 0),
+    ] {
+        let history = world.get(&back_end(&[scope]), "Observation/_history?_count=1000").await;
+        let entries = history["entry"].as_array().cloned().unwrap_or_default();
+        let is_observation = |entry: &serde_json::Value| entry["resource"]["resourceType"] == "Observation";
+        assert!(entries.iter().all(is_observation), "{scope}: {history}");
+        assert_eq!(entries.len(), expected, "{scope}");
+    }
+}

@@ -111,7 +111,7 @@ fn parse(text: &str) -> Option<IpAddr> {
 
 /// Whom an address is counted as: a household with IPv6 has 2⁶⁴ addresses, which are as good as one.
 pub fn household(address: IpAddr) -> IpAddr {
-    match address {
+    match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
     }
@@ -176,5 +176,10 @@ mod tests {
     fn an_ipv6_network_is_one_household() {
         assert_eq!(household(address("2001:db8:1:2:3:4:5:6")), address("2001:db8:1:2::"));
         assert_eq!(household(address("192.0.2.1")), address("192.0.2.1"));
+        assert_eq!(household(address("::ffff:192.0.2.1")), address("192.0.2.1"));
+        assert_ne!(
+            household(address("2001:db8:1:2::1")),
+            household(address("2001:db8:1:3::1"))
+        );
     }
 }

@@ -17,6 +17,7 @@ use crate::auth::provider::links::{self, NotConnected};
 use crate::auth::provider::visit::{Answer, Purpose, Returned};
 use crate::auth::provider::{Provider, ProviderError};
 use crate::auth::{AuthServer, throttle};
+use crate::base::address::household;
 use crate::fhir::trail::Kind;
 
 impl From<ProviderError> for PageError {
@@ -68,7 +69,7 @@ pub async fn start(
     Query(Next { next }): Query<Next>,
 ) -> Result<Response> {
     let provider = named(&auth, &name)?;
-    let network = throttle::network_of(browser.address);
+    let network = household(browser.address).to_string();
     if !throttle::VISITS_FROM
         .allows(&auth.pool, auth.clock.now(), &network)
         .await?

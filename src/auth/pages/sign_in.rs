@@ -15,6 +15,7 @@ use crate::auth::factors::policy::{Demand, Missing};
 use crate::auth::factors::{Shown, devices};
 use crate::auth::sessions::{NewSession, Session};
 use crate::auth::{AuthServer, throttle};
+use crate::base::address::household;
 use crate::fhir::trail::Kind;
 
 /// Where to go afterwards.
@@ -152,7 +153,7 @@ pub(super) async fn right_password(
 ) -> Result<Option<(Account, String)>> {
     let now = auth.clock.now();
     let allowed = throttle::PASSWORDS_FROM
-        .allows(&auth.pool, now, &throttle::network_of(browser.address))
+        .allows(&auth.pool, now, &household(browser.address).to_string())
         .await?
         && throttle::PASSWORDS.allows(&auth.pool, now, email).await?;
     if !allowed {

@@ -16,6 +16,7 @@ use crate::auth::links::{Link, Purpose};
 use crate::auth::mail::Mail;
 use crate::auth::passwords::check_strength;
 use crate::auth::{AuthServer, background, throttle};
+use crate::base::address::household;
 
 /// `GET /auth/sign-up`
 pub async fn show(State(auth): State<Arc<AuthServer>>, browser: Browser) -> Result<Response> {
@@ -121,7 +122,7 @@ pub async fn submit_forgot(State(auth): State<Arc<AuthServer>>, form_sent: Submi
 async fn check_throttle(auth: &AuthServer, browser: &Browser, email: &str) -> Result<()> {
     let now = auth.clock.now();
     let allowed = throttle::FORMS_FROM
-        .allows(&auth.pool, now, &throttle::network_of(browser.address))
+        .allows(&auth.pool, now, &household(browser.address).to_string())
         .await?
         && throttle::MAILS.allows(&auth.pool, now, email).await?;
     allowed.then_some(()).ok_or(PageError::Throttled)

@@ -28,6 +28,11 @@ pub fn scopes(data: &[u8]) {
             .all(|word| text.split(' ').any(|asked| asked == word)),
         "nothing is added to {text:?}"
     );
+    // What an application gets of what it asks for is never more than either says.
+    let registered = "openid patient/*.rs patient/Observation.cu user/Patient.r?gender=female";
+    let registered = Scopes::parse(registered).unwrap_or_default();
+    let common = registered.common(&scopes);
+    assert!(registered.cover(&common) && scopes.cover(&common), "{written:?}");
 }
 
 /// An assertion that is read names a client, and ends within minutes.

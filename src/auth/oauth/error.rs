@@ -6,7 +6,7 @@
 //! | the client is unknown, or did not prove who it is | 401 | `invalid_client` |
 //! | the client may not use this grant type | 400 | `unauthorized_client` |
 //! | a code or refresh token is unknown, used, too old, another client's, or not proved | 400 | `invalid_grant` |
-//! | scopes that are unknown, not enforced, or more than registered or granted | 400 | `invalid_scope` |
+//! | scopes that are unknown, not enforced, more than granted, or more than a back end was registered for | 400 | `invalid_scope` |
 //! | a grant type that there is not | 400 | `unsupported_grant_type` |
 //! | the body is no form | 415 | `invalid_request` |
 //! | the form did not arrive in time | 408 | `invalid_request` |

@@ -202,7 +202,7 @@ async fn known_application<'q>(auth: &AuthServer, parameters: &Parameters<'q>) -
     }
 }
 
-/// What is asked for, within what the application was registered for.
+/// What is asked for, as far as the application was registered for it. The answer to its request for a token tells it what that is.
 fn scopes(auth: &AuthServer, client: &Client, parameters: &Parameters) -> Result<Scopes, Reason> {
     let invalid = |ScopeError(text)| ("invalid_scope", text);
     let asked = Scopes::parse(parameters.get("scope").unwrap_or_default()).map_err(invalid)?;
@@ -212,11 +212,13 @@ fn scopes(auth: &AuthServer, client: &Client, parameters: &Parameters) -> Result
         let text = "The parameter aud must be the base of this FHIR server.";
         return Err(("invalid_request", text.to_owned()));
     }
-    if !asked.are_for_apps() || !client.scopes.cover(&asked) {
+    asked.check_filters(&auth.fhir).map_err(invalid)?;
+    let registered = client.scopes.filtered(|kind| !kind.is_for_back_ends());
+    let asked = registered.common(&asked);
+    if asked.is_empty() {
         let text = format!("This application is registered for {} only.", client.scopes);
         return Err(("invalid_scope", text));
     }
-    asked.check_filters(&auth.fhir).map_err(invalid)?;
     match parameters.get("launch") {
         Some(_) if !asked.has(Kind::Launch) => {
             let text = "A launch parameter comes with the scope launch.";

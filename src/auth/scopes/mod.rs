@@ -58,6 +58,13 @@ pub enum Kind {
     LaunchEncounter,
 }
 
+impl Kind {
+    /// Whether only a back end can have it, which acts in its own name.
+    pub fn is_for_back_ends(&self) -> bool {
+        matches!(self, Kind::Records(records) if records.context == ScopeContext::System)
+    }
+}
+
 /// Why a list of scopes is refused. The text is a whole sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScopeError(pub String);
@@ -124,14 +131,12 @@ impl Scopes {
 
     /// Whether these are for a back end, which acts in its own name.
     pub fn are_for_back_ends(&self) -> bool {
-        let is_systems =
-            |kind: &Kind| matches!(kind, Kind::Records(records) if records.context == ScopeContext::System);
-        self.0.iter().all(|scope| is_systems(&scope.kind))
+        self.0.iter().all(|scope| scope.kind.is_for_back_ends())
     }
 
     /// Whether these are for an application that acts on behalf of users.
     pub fn are_for_apps(&self) -> bool {
-        !self.records().any(|records| records.context == ScopeContext::System)
+        !self.0.iter().any(|scope| scope.kind.is_for_back_ends())
     }
 
     /// Whether whoever holds these may have `other`, in whatever form it is written.
@@ -141,6 +146,27 @@ impl Scopes {
             kind => self.has(kind.clone()),
         };
         other.0.iter().all(is_covered)
+    }
+
+    /// What of `asked` whoever holds these may have, scope by scope: perhaps nothing
+    /// (<https://www.rfc-editor.org/rfc/rfc6749#section-3.3>).
+    pub fn common(&self, asked: &Scopes) -> Scopes {
+        let mut common = Scopes::default();
+        for scope in &asked.0 {
+            match &scope.kind {
+                _ if self.cover(&Scopes::of(scope.clone())) => common.add(scope.clone()),
+                Kind::Records(records) => {
+                    for records in records::common(self.records(), records) {
+                        common.add(Scope {
+                            text: records.text(),
+                            kind: Kind::Records(records),
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+        common
     }
 
     /// Those of them that `keep` says.
@@ -286,6 +312,36 @@ mod tests {
         assert!(narrow.cover(&parse("patient/Observation.r?category=laboratory")));
         assert!(!narrow.cover(&parse("patient/Observation.r")));
         assert!(!narrow.cover(&parse("patient/Observation.r?category=vital-signs")));
+    }
+
+    #[test]
+    fn what_two_lists_have_in_common_is_within_both() {
+        let registered = "openid launch/patient patient/*.rs patient/Observation.cu user/Patient.rs \
+             patient/Condition.d?category=a";
+        for (asked, common) in [
+            ("openid fhirUser offline_access launch", "openid"),
+            ("patient/*.read openid", "patient/*.read openid"),
+            (
+                "patient/*.cruds",
+                "patient/*.rs patient/Observation.cu patient/Condition.d?category=a",
+            ),
+            (
+                "patient/*.*",
+                "patient/*.read patient/Observation.cu patient/Condition.d?category=a",
+            ),
+            ("patient/Observation.*", "patient/Observation.crus"),
+            ("patient/Observation.cud?code=x", "patient/Observation.cu?code=x"),
+            ("patient/Condition.ds?category=b", "patient/Condition.s?category=b"),
+            ("user/*.cruds", "user/Patient.rs"),
+            ("user/*.*", "user/Patient.read"),
+            ("user/Observation.rs system/*.rs patient/Patient.d", ""),
+        ] {
+            let (registered, asked) = (parse(registered), parse(asked));
+            let both = registered.common(&asked);
+            assert_eq!(both.to_string(), common, "{asked}");
+            assert!(registered.cover(&both) && asked.cover(&both), "{asked}");
+            assert!(both.is_empty() || parse(&both.to_string()) == both, "{asked}");
+        }
     }
 
     #[test]

@@ -54,6 +54,15 @@ impl RecordScope {
         }
     }
 
+    /// The same, by a word if `asked` has one and there is one for these letters.
+    fn in_form_of(mut self, asked: &RecordScope) -> RecordScope {
+        let is_first_form = asked.word.is_some() && self.filter.is_none();
+        let mut words = WORDS.into_iter().filter(|_| is_first_form);
+        let word = words.find(|(_, permissions)| *permissions == self.permissions);
+        self.word = word.map(|(word, _)| word);
+        self
+    }
+
     /// As a scope is written, in the form in which it was asked for.
     pub fn text(&self) -> String {
         let context = match self.context {
@@ -103,6 +112,46 @@ pub(super) fn cover<'s>(given: impl Iterator<Item = &'s RecordScope>, asked: &Re
     together.contain(asked.permissions)
 }
 
+/// What of `asked` is allowed by `given`, in the form of the question. Where a scope with a query meets one with another query, there
+/// is none that would say both.
+pub(super) fn common<'s>(given: impl Iterator<Item = &'s RecordScope>, asked: &RecordScope) -> Vec<RecordScope> {
+    let mut found: Vec<RecordScope> = Vec::new();
+    for given in given.filter(|given| given.context == asked.context) {
+        let permissions = given.permissions.common(asked.permissions);
+        let resource_type = narrower(given.resource_type, asked.resource_type);
+        let filter = narrower(given.filter.as_deref(), asked.filter.as_deref());
+        let (Some(resource_type), Some(filter)) = (resource_type, filter) else {
+            continue;
+        };
+        if permissions == Permissions::NONE {
+            continue;
+        }
+        let is_same =
+            |other: &&mut RecordScope| other.resource_type == resource_type && other.filter.as_deref() == filter;
+        match found.iter_mut().find(is_same) {
+            Some(other) => other.permissions = other.permissions | permissions,
+            None => found.push(RecordScope {
+                context: asked.context,
+                resource_type,
+                permissions,
+                filter: filter.map(str::to_owned),
+                word: None,
+            }),
+        }
+    }
+    let is_within_another = |scope: &RecordScope| cover(found.iter().filter(|other| *other != scope), scope);
+    let left = found.iter().filter(|scope| !is_within_another(scope)).cloned();
+    left.map(|scope| scope.in_form_of(asked)).collect()
+}
+
+/// The one of two that says more; `None` where they say different things.
+fn narrower<T: PartialEq>(one: Option<T>, other: Option<T>) -> Option<Option<T>> {
+    match (one, other) {
+        (None, any) | (any, None) => Some(any),
+        (one, other) => (one == other).then_some(one),
+    }
+}
+
 /// That `Practitioner/7` may be read.
 pub(super) fn reading_of(reference: &str) -> Option<ScopeGrant> {
     let (name, id) = reference.split_once('/')?;
@@ -148,13 +197,17 @@ fn read(text: &str) -> Option<RecordScope> {
     })
 }
 
+/// What the first form has in place of letters.
+const WORDS: [(&str, Permissions); 3] = [
+    ("read", Permissions::LOOK),
+    ("write", Permissions::WRITE),
+    ("*", Permissions::ALL),
+];
+
 /// The part after the dot, and the word that it is in the first form.
 fn access_of(text: &str) -> Option<(Permissions, Option<&'static str>)> {
-    match text {
-        "read" => return Some((Permissions::LOOK, Some("read"))),
-        "write" => return Some((Permissions::WRITE, Some("write"))),
-        "*" => return Some((Permissions::ALL, Some("*"))),
-        _ => {}
+    if let Some((word, permissions)) = WORDS.into_iter().find(|(word, _)| *word == text) {
+        return Some((permissions, Some(word)));
     }
     Permissions::parse(text).map(|permissions| (permissions, None))
 }

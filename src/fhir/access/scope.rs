@@ -59,9 +59,14 @@ impl Permissions {
         Permissions(self.0 | other.0)
     }
 
+    /// Those that are among the others, too.
+    pub const fn common(self, other: Permissions) -> Permissions {
+        Permissions(self.0 & other.0)
+    }
+
     /// Whether all of `other` is among these.
     pub fn contain(self, other: Permissions) -> bool {
-        self.0 & other.0 == other.0
+        self.common(other) == other
     }
 
     /// Reads letters: each at most once, at least one, and in this order only, since `.dus` is not another way to write

@@ -37,6 +37,8 @@ const REFUSALS: [(u8, &[&str]); 34] = [
         10,
         &[
             "other_wrong_requests_go_back_with_the_reason",
+            "what_is_asked_for_beyond_the_registration_is_left_out",
+            "what_two_lists_have_in_common_is_within_both",
             "scopes_beyond_the_registration_or_that_nobody_understands_are_refused",
             "what_is_malformed_or_unknown_is_refused",
             "a_list_covers_what_allows_no_more",

@@ -56,8 +56,8 @@ async fn other_wrong_requests_go_back_with_the_reason() {
         (("launch", "xyz"), "invalid_scope"),
         (("request", "xyz"), "request_not_supported"),
         (("scope", ""), "invalid_scope"),
-        (("scope", "openid system/*.rs"), "invalid_scope"),
-        (("scope", "openid patient/*.rs"), "invalid_scope"),
+        (("scope", "system/*.rs"), "invalid_scope"),
+        (("scope", "patient/*.rs launch/patient"), "invalid_scope"),
         (("scope", "openid user/*.dus"), "invalid_scope"),
         (("scope", "openid user/Paitent.rs"), "invalid_scope"),
         (("scope", "openid user/Patient.rs?colour=red"), "invalid_scope"),
@@ -66,7 +66,7 @@ async fn other_wrong_requests_go_back_with_the_reason() {
             "invalid_scope",
         ),
         (("scope", "openid user/*.rs?gender=female"), "invalid_scope"),
-        (("scope", "openid online_access"), "invalid_scope"),
+        (("scope", "online_access"), "invalid_scope"),
         (("prompt", "none"), "consent_required"),
     ] {
         let answer = grace.authorize(&[change]).await;
@@ -86,6 +86,45 @@ async fn other_wrong_requests_go_back_with_the_reason() {
     assert_eq!(back["error"], "invalid_request");
     let back = parameters(&app.visitor().authorize(&[("prompt", "none")]).await);
     assert_eq!(back["error"], "login_required");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_beyond_the_registration_is_left_out() {
+    let app = spawn_guarded_app().await;
+    let mut grace = with_admin(&app).await;
+    let narrow = "openid user/Patient.rs user/Observation.cu user/Condition.rs?category=a";
+    app.register_app("narrow", narrow, NewProof::Public).await;
+    for (client, asked, granted) in [
+        (
+            "app",
+            "openid launch/patient patient/*.rs user/*.read system/*.rs online_access",
+            "openid user/*.read",
+        ),
+        (
+            "narrow",
+            "fhirUser user/*.cruds openid offline_access",
+            "user/Patient.rs user/Observation.cu user/Condition.rs?category=a openid",
+        ),
+        ("narrow", "user/Patient.* user/Procedure.rs", "user/Patient.read"),
+    ] {
+        let page = grace
+            .authorize(&[("client_id", client), ("scope", asked)])
+            .await
+            .expect(200);
+        let most = Scopes::parse(granted).unwrap();
+        for offered in boxes(&page) {
+            assert!(most.cover(&Scopes::parse(&offered).unwrap()), "{offered} of {asked}");
+        }
+        let answer = grace.decide(&page, "allow", |_| true).await;
+        let code = parameters(&answer)["code"].as_str().unwrap().to_owned();
+        let token = app
+            .change(&code, &[("client_id", client), PUBLIC[1]])
+            .await
+            .expect(200)
+            .json();
+        assert_eq!(token["scope"], granted, "{asked}");
+        assert!(token.get("refresh_token").is_none());
+    }
 }
 
 #[tokio::test]

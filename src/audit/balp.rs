@@ -16,9 +16,11 @@
 //! | consent, revocation | Security Alert (DCM 110113) | `AuthZ-Consent`, `AuthZ-Role` | E | |
 //! | account | Security Alert | User Security Attributes Changed (DCM 110137) | U | |
 //! | break-glass | Security Alert | Emergency Override Started (DCM 110127) | E | |
+//! | an application was opened from within | Application Activity (DCM 110100) | Application Start (DCM 110120) | E | |
+//! | applications and keys, changed by a command | Security Alert | Security Configuration (DCM 110129) | U | |
 //! | a request that was not let in | Security Alert | Node Authentication (DCM 110126) | E | |
 //! | a part of the trail was archived | Audit Log Used (DCM 110101) | `archive` | E | |
-//! | the trail was tampered with | Security Alert | Audit Recording Stopped (DCM 110134) | E | |
+//! | the trail was tampered with | Security Alert | Audit Recording Stopped (DCM 110133) | E | |
 //!
 //! The profiles are for what succeeded; a failure has the same shape and claims none. An AuditEvent names one patient at
 //! most, so that the patient may read it: what concerned several becomes several ([`audit_events`]).
@@ -141,7 +143,9 @@ impl Pattern {
                 ("http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle", "archive"),
                 "E",
             ),
-            Kind::Alarm => security(ALERT, (DCM, "110134"), "E"),
+            Kind::Alarm => security(ALERT, (DCM, "110133"), "E"),
+            Kind::Launch => security((DCM, "110100"), (DCM, "110120"), "E"),
+            Kind::Configuration => security(ALERT, (DCM, "110129"), "U"),
         }
     }
 }
@@ -287,13 +291,14 @@ fn agents(place: Place<'_>, event: &Event, pattern: &Pattern) -> Vec<Value> {
         .token
         .as_ref()
         .map(|jti| json!([format!("urn:ietf:params:oauth:jti:{jti}")]));
-    let has_user = who.account.is_some() || who.user.is_some();
+    let has_user = who.account.is_some() || who.user.is_some() || who.operator.is_some();
     let network = match who.address {
         Some(address) => json!({"address": address.to_string(), "type": "2"}),
         None => json!({"address": "unknown", "type": "1"}),
     };
     let client = match &who.client {
         Some(client) => json!({"identifier": {"system": format!("{root}/auth/clients"), "value": client}}),
+        None if who.operator.is_some() => json!({"display": "a command on the server's machine"}),
         None => json!({"display": "no registered application"}),
     };
     let mut client = json!({
@@ -326,10 +331,15 @@ fn agents(place: Place<'_>, event: &Event, pattern: &Pattern) -> Vec<Value> {
             "UserOauthAgent",
         )));
     }
-    let person = match (&who.user, &who.account) {
-        (Some(user), _) => json!({"reference": user}),
-        (None, Some(account)) => json!({"identifier": {"system": format!("{root}/auth/accounts"), "value": account}}),
-        (None, None) => json!({"display": "unknown"}),
+    let person = match (&who.user, &who.account, &who.operator) {
+        (Some(user), ..) => json!({"reference": user}),
+        (None, Some(account), _) => {
+            json!({"identifier": {"system": format!("{root}/auth/accounts"), "value": account}})
+        }
+        (None, None, Some(operator)) => {
+            json!({"identifier": {"system": format!("{root}/operators"), "value": operator}})
+        }
+        (None, None, None) => json!({"display": "unknown"}),
     };
     let mut user = json!({"type": {"coding": types}, "who": person, "requestor": true});
     if let Some(account) = &who.account {

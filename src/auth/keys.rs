@@ -133,16 +133,15 @@ pub async fn published(auth: &AuthServer) -> Result<Value, KeyError> {
     Ok(json!({"keys": keys}))
 }
 
-/// Withdraws a key at once; if it was its turn, the next one signs. Whether there was such a key.
+/// Withdraws a key at once; if it was its turn, the next one signs, once [`tend`] has run. Whether there was such a key.
 ///
 /// # Errors
 /// [`KeyError`]
-pub async fn revoke(auth: &AuthServer, kid: &str) -> Result<bool, KeyError> {
+pub async fn revoke(connection: &mut PgConnection, kid: &str) -> Result<bool, KeyError> {
     let revoked = sqlx::query("DELETE FROM signing_key WHERE kid = $1")
         .bind(kid)
-        .execute(&auth.pool)
+        .execute(connection)
         .await?;
-    tend(&auth.pool, &auth.vault, auth.clock.now()).await?;
     Ok(revoked.rows_affected() == 1)
 }
 

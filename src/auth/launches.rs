@@ -10,7 +10,10 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgExecutor, Row};
 
+use super::AuthServer;
 use crate::base::crypto;
+use crate::fhir::error::FhirError;
+use crate::fhir::trail::Event;
 
 /// How long a launch waits until the person has decided about it.
 pub const LIFE: SignedDuration = SignedDuration::from_mins(10);
@@ -50,7 +53,33 @@ impl Context {
     }
 }
 
-/// Makes a launch of `client` within `session`; gives its secret, which the application hands back.
+/// Makes a launch of `client` within `session`, and records who opens it about whom; gives its secret, which the application hands
+/// back. `by` is an event of [`Kind::Launch`](crate::fhir::trail::Kind::Launch) that says who.
+///
+/// # Errors
+/// Those of the database.
+pub async fn make(
+    auth: &AuthServer,
+    client: &str,
+    session: &str,
+    context: &Context,
+    by: Event,
+) -> Result<String, FhirError> {
+    let mut event = by.detail("opens", client);
+    if let Some(patient) = &context.patient {
+        event = event.patient(patient);
+    }
+    if let Some(encounter) = &context.encounter {
+        event = event.resource("Encounter", encounter, None);
+    }
+    let mut transaction = auth.pool.begin().await?;
+    let secret = store(&mut *transaction, auth.clock.now(), client, session, context).await?;
+    auth.fhir.trail.write(&mut transaction, &[event]).await?;
+    transaction.commit().await?;
+    Ok(secret)
+}
+
+/// Stores a launch without a record of it; gives its secret. For [`make`], and for tests.
 ///
 /// # Errors
 /// Those of the database.

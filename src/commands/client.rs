@@ -8,11 +8,13 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use super::OpenDatabase;
+use super::operator::Operator;
 use crate::app;
 use crate::auth::clients::{self, NewClient, NewProof};
 use crate::auth::scopes::{ScopeError, Scopes};
 use crate::base::{Clock, IdGenerator, crypto};
 use crate::config::Config;
+use crate::fhir::trail::Kind;
 
 /// Register applications that may ask for access tokens
 #[derive(Debug, clap::Args)]
@@ -70,12 +72,13 @@ enum Command {
 /// When the database cannot be had, or what is to be registered is wrong.
 pub async fn run(args: Args, config: Config) -> Result<()> {
     let database = OpenDatabase::open_beside_server(&config).await?;
-    let result = run_on(&database.pools.write, args.command).await;
+    let result = run_on(&database, args.command, &config).await;
     database.close().await;
     result
 }
 
-async fn run_on(pool: &PgPool, command: Command) -> Result<()> {
+async fn run_on(database: &OpenDatabase, command: Command, config: &Config) -> Result<()> {
+    let pool = &database.pools.write;
     app::migrate(pool).await?;
     match command {
         Command::Add {
@@ -132,10 +135,15 @@ async fn run_on(pool: &PgPool, command: Command) -> Result<()> {
                 launches: launches_others,
                 proof,
             };
+            let operator = Operator::at(database, config).await?;
+            let mut transaction = pool.begin().await?;
             ensure!(
-                clients::add(pool, Clock::system().now(), &client).await?,
+                clients::add(&mut *transaction, Clock::system().now(), &client).await?,
                 "there is a client {id} already"
             );
+            let event = operator.did(Kind::Configuration, "application registered");
+            let event = event.detail("client", &id).detail("scope", scopes.to_string());
+            operator.commit(transaction, event).await?;
             println!("{id}");
             if let Some(secret) = secret {
                 println!("{secret}");
@@ -151,17 +159,24 @@ async fn run_on(pool: &PgPool, command: Command) -> Result<()> {
                 println!("{id}  {name}  {scope}{state}");
             }
         }
-        Command::Disable { id } => set_enabled(pool, &id, false).await?,
-        Command::Enable { id } => set_enabled(pool, &id, true).await?,
+        Command::Disable { id } => set_enabled(&Operator::at(database, config).await?, pool, &id, false).await?,
+        Command::Enable { id } => set_enabled(&Operator::at(database, config).await?, pool, &id, true).await?,
     }
     Ok(())
 }
 
-async fn set_enabled(pool: &PgPool, id: &str, enabled: bool) -> Result<()> {
-    if !clients::set_enabled(pool, id, enabled).await? {
+async fn set_enabled(operator: &Operator, pool: &PgPool, id: &str, enabled: bool) -> Result<()> {
+    let mut transaction = pool.begin().await?;
+    if !clients::set_enabled(&mut *transaction, id, enabled).await? {
         bail!("there is no client {id}");
     }
-    Ok(())
+    let change = if enabled {
+        "application enabled"
+    } else {
+        "application disabled"
+    };
+    let event = operator.did(Kind::Configuration, change).detail("client", id);
+    operator.commit(transaction, event).await
 }
 
 fn read_keys(file: &Path) -> Result<Value> {

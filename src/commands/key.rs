@@ -1,13 +1,15 @@
 //! `medconsult key`: the keys that id_tokens are signed with.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Subcommand;
 
 use super::OpenDatabase;
-use crate::app::{self, App};
+use super::operator::Operator;
+use crate::app;
 use crate::auth::keys;
-use crate::base::{Clock, IdGenerator};
-use crate::config::{Auth, Config};
+use crate::base::Clock;
+use crate::config::Config;
+use crate::fhir::trail::Kind;
 
 /// Look at the keys that id_tokens are signed with, and withdraw one
 #[derive(Debug, clap::Args)]
@@ -34,12 +36,12 @@ enum Command {
 /// When the database cannot be had, or there is no such key.
 pub async fn run(args: Args, config: Config) -> Result<()> {
     let database = OpenDatabase::open_beside_server(&config).await?;
-    let result = run_on(&database, args.command, config).await;
+    let result = run_on(&database, args.command, &config).await;
     database.close().await;
     result
 }
 
-async fn run_on(database: &OpenDatabase, command: Command, config: Config) -> Result<()> {
+async fn run_on(database: &OpenDatabase, command: Command, config: &Config) -> Result<()> {
     app::migrate(&database.pools.write).await?;
     let pool = &database.pools.write;
     match command {
@@ -53,13 +55,14 @@ async fn run_on(database: &OpenDatabase, command: Command, config: Config) -> Re
             }
         }
         Command::Revoke { kid } => {
-            let config = Config {
-                auth: Auth::On,
-                ..config
-            };
-            let app = App::build(config, database.pools.clone(), Clock::system(), IdGenerator::random()).await?;
-            let auth = app.auth.as_deref().context("this server has no keys")?;
-            ensure!(keys::revoke(auth, &kid).await?, "there is no key {kid}");
+            let operator = Operator::at(database, config).await?;
+            let mut transaction = pool.begin().await?;
+            ensure!(keys::revoke(&mut transaction, &kid).await?, "there is no key {kid}");
+            let event = operator
+                .did(Kind::Configuration, "signing key withdrawn")
+                .detail("key", &kid);
+            operator.commit(transaction, event).await?;
+            keys::tend(pool, &app::vault(config)?, Clock::system().now()).await?;
         }
     }
     Ok(())

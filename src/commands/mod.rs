@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod key;
 pub mod load;
 pub mod migrate;
+mod operator;
 pub mod schemas;
 pub mod serve;
 pub mod user;

@@ -4,9 +4,10 @@ use std::io::stdin;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::OpenDatabase;
+use super::operator::Operator;
 use crate::app::{self, App};
 use crate::auth::accounts::{Account, ClosedBy, Found, NewAccount, NotCreated, Role, fold_email, tidy_name};
 use crate::auth::links::{Link, Purpose};
@@ -14,6 +15,7 @@ use crate::auth::passwords::{Busy, check_strength};
 use crate::auth::{AuthServer, factors};
 use crate::base::{Clock, IdGenerator};
 use crate::config::{Auth, Config};
+use crate::fhir::trail::{Event, Kind};
 
 /// Add people who sign in, and close their accounts
 #[derive(Debug, clap::Args)]
@@ -64,7 +66,9 @@ pub async fn run(args: Args, config: Config) -> Result<()> {
 }
 
 async fn run_on(database: &OpenDatabase, command: Command, config: Config) -> Result<()> {
-    app::migrate(&database.pools.write).await?;
+    let pool = &database.pools.write;
+    app::migrate(pool).await?;
+    let (operator, now) = (async || Operator::at(database, &config).await, Clock::system().now());
     match command {
         Command::Add {
             email,
@@ -73,6 +77,7 @@ async fn run_on(database: &OpenDatabase, command: Command, config: Config) -> Re
             family,
             password_stdin,
         } => {
+            let operator = operator().await?;
             // The operator may prepare a server that does not run yet, or still runs as a sandbox.
             let config = Config {
                 auth: Auth::On,
@@ -82,55 +87,65 @@ async fn run_on(database: &OpenDatabase, command: Command, config: Config) -> Re
             let auth = app.auth.as_deref().context("this server has no accounts")?;
             let email = fold_email(&email).context("this is not an e-mail address")?;
             match (given, family) {
-                (Some(given), Some(family)) if password_stdin => open_account(auth, email, role, &given, &family).await,
-                _ => print_link(auth, email, role).await,
+                (Some(given), Some(family)) if password_stdin => {
+                    open_account(auth, &operator, email, role, &given, &family).await
+                }
+                _ => print_link(auth, &operator, email, role).await,
             }
         }
-        Command::List => list(&database.pools.write).await,
+        Command::List => list(pool).await,
         Command::Deactivate { email } => {
-            let account = open_account_of(&database.pools.write, &email).await?;
-            let mut transaction = database.pools.write.begin().await?;
-            Account::close(&mut transaction, Clock::system().now(), &account.id, ClosedBy::Operator).await?;
-            transaction.commit().await?;
-            Ok(())
+            let (operator, mut transaction) = (operator().await?, pool.begin().await?);
+            let account = open_account_of(&mut transaction, &email).await?;
+            Account::close(&mut transaction, now, &account.id, ClosedBy::Operator).await?;
+            let event = about(operator.did(Kind::Account, "closed"), &account);
+            operator.commit(transaction, event).await
         }
         Command::Reopen { email } => {
+            let (operator, mut transaction) = (operator().await?, pool.begin().await?);
             let email = fold_email(&email).context("this is not an e-mail address")?;
-            let found = Account::look_up(&database.pools.write, Clock::system().now(), &email).await?;
+            let found = Account::look_up(&mut *transaction, now, &email).await?;
             match found.with_context(|| format!("{email} has no account"))? {
                 Found::Open(_) => bail!("the account of {email} is open"),
                 Found::Reopenable(account) | Found::Closed(account) => {
-                    Account::reopen(&database.pools.write, &account.id).await?;
-                    Ok(())
+                    Account::reopen(&mut *transaction, &account.id).await?;
+                    let event = about(operator.did(Kind::Account, "opened again"), &account);
+                    operator.commit(transaction, event).await
                 }
             }
         }
         Command::RemoveFactors { email } => {
-            let account = open_account_of(&database.pools.write, &email).await?;
-            let mut transaction = database.pools.write.begin().await?;
+            let (operator, mut transaction) = (operator().await?, pool.begin().await?);
+            let account = open_account_of(&mut transaction, &email).await?;
             Account::end_everything(&mut transaction, &account.id).await?;
             factors::remove_all(&mut *transaction, &account.id).await?;
-            transaction.commit().await?;
-            Ok(())
+            let event = about(operator.did(Kind::Account, "factors removed"), &account);
+            operator.commit(transaction, event).await
         }
         Command::SignOut { email } => {
-            let account = open_account_of(&database.pools.write, &email).await?;
-            let mut transaction = database.pools.write.begin().await?;
+            let (operator, mut transaction) = (operator().await?, pool.begin().await?);
+            let account = open_account_of(&mut transaction, &email).await?;
             Account::end_everything(&mut transaction, &account.id).await?;
-            transaction.commit().await?;
-            Ok(())
+            let event = about(operator.did(Kind::Account, "signed out"), &account);
+            operator.commit(transaction, event).await
         }
     }
 }
 
-async fn open_account_of(pool: &PgPool, email: &str) -> Result<Account> {
+/// Says whose account it was.
+fn about(event: Event, account: &Account) -> Event {
+    let (resource_type, id) = account.profile.split_once('/').unwrap_or_default();
+    event.detail("account", &account.id).resource(resource_type, id, None)
+}
+
+async fn open_account_of(connection: &mut PgConnection, email: &str) -> Result<Account> {
     let email = fold_email(email).context("this is not an e-mail address")?;
-    let found = Account::by_email(pool, &email).await?;
+    let found = Account::by_email(connection, &email).await?;
     let (account, _) = found.with_context(|| format!("{email} has no open account"))?;
     Ok(account)
 }
 
-async fn print_link(auth: &AuthServer, email: String, role: Role) -> Result<()> {
+async fn print_link(auth: &AuthServer, operator: &Operator, email: String, role: Role) -> Result<()> {
     match Account::look_up(&auth.pool, auth.clock.now(), &email).await? {
         None => {}
         Some(Found::Open(_)) => bail!("{email} has an account already"),
@@ -138,13 +153,27 @@ async fn print_link(auth: &AuthServer, email: String, role: Role) -> Result<()> 
             bail!("{email} has an account, which is closed: `medconsult user reopen {email}` opens it again")
         }
     }
-    let purpose = Purpose::Invitation { role };
-    let secret = Link { email, purpose }.store(&auth.pool, auth.clock.now()).await?;
+    let event = operator.did(Kind::Account, "invited");
+    let event = event.detail("role", role.name()).detail("email", &email);
+    let link = Link {
+        email,
+        purpose: Purpose::Invitation { role },
+    };
+    let mut transaction = auth.pool.begin().await?;
+    let secret = link.store(&mut *transaction, auth.clock.now()).await?;
+    operator.commit(transaction, event).await?;
     println!("{}/auth/confirm?link={secret}", auth.issuer);
     Ok(())
 }
 
-async fn open_account(auth: &AuthServer, email: String, role: Role, given: &str, family: &str) -> Result<()> {
+async fn open_account(
+    auth: &AuthServer,
+    operator: &Operator,
+    email: String,
+    role: Role,
+    given: &str,
+    family: &str,
+) -> Result<()> {
     let (given, family) = (tidy_name(given), tidy_name(family));
     let (given, family) = given.zip(family).context("a name has 1 to 100 characters")?;
     let mut password = String::new();
@@ -164,7 +193,13 @@ async fn open_account(auth: &AuthServer, email: String, role: Role, given: &str,
         password,
     };
     match Account::create(auth, new).await {
-        Ok(account) => println!("{}  {}", account.id, account.profile),
+        Ok(account) => {
+            let event = operator.did(Kind::Account, "opened").detail("role", role.name());
+            operator
+                .commit(auth.pool.begin().await?, about(event, &account))
+                .await?;
+            println!("{}  {}", account.id, account.profile);
+        }
         Err(NotCreated::Taken) => bail!("there is an account with this address already"),
         Err(NotCreated::Failed) => bail!("the account could not be made; the log says why"),
     }

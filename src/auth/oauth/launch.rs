@@ -33,10 +33,12 @@ use crate::auth::AuthServer;
 use crate::auth::bearer::{self, Refusal};
 use crate::auth::clients::Client;
 use crate::auth::launches::{self, Context};
+use crate::auth::tokens::Live;
 use crate::fhir::access::scope::resource_type;
 use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
 use crate::fhir::http;
+use crate::fhir::trail::{Event, Kind, Origin};
 
 /// Longest body, in bytes.
 pub const LONGEST: usize = 16 * 1024;
@@ -78,7 +80,13 @@ pub enum LaunchError {
 
 impl From<sqlx::Error> for LaunchError {
     fn from(error: sqlx::Error) -> LaunchError {
-        LaunchError::Token(Refusal::Unavailable(FhirError::from(error)))
+        FhirError::from(error).into()
+    }
+}
+
+impl From<FhirError> for LaunchError {
+    fn from(error: FhirError) -> LaunchError {
+        LaunchError::Token(Refusal::Unavailable(error))
     }
 }
 
@@ -109,10 +117,30 @@ impl IntoResponse for LaunchError {
 /// `POST /auth/launch`
 pub async fn handle(
     State(auth): State<Arc<AuthServer>>,
+    origin: Origin,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, LaunchError> {
     let live = bearer::live(&auth, &headers).await?;
+    let by = Event::new(Kind::Launch)
+        .client(&live.client)
+        .token(&live.jti)
+        .at(&origin);
+    let by = match &live.user {
+        Some(user) => by.account(&user.account, &user.profile),
+        None => by,
+    };
+    match launch(&auth, live, &body, by.clone()).await {
+        Err(LaunchError::NotAllowed(text)) => {
+            let recorded = auth.fhir.trail.note(by.refused("insufficient_scope")).await;
+            recorded.map_err(|_| LaunchError::Unavailable)?;
+            Err(LaunchError::NotAllowed(text))
+        }
+        answered => answered,
+    }
+}
+
+async fn launch(auth: &AuthServer, live: Live, body: &[u8], by: Event) -> Result<Response, LaunchError> {
     let opener = Client::find(&auth.pool, &live.client).await?;
     if !opener.is_some_and(|opener| opener.launches) {
         return Err(LaunchError::NotAllowed("This application may not launch others."));
@@ -122,14 +150,14 @@ pub async fn handle(
             "Launching needs a token that ends with the person's session: one without offline_access.",
         ));
     };
-    let wish: Wish = serde_json::from_slice(&body)
+    let wish: Wish = serde_json::from_slice(body)
         .map_err(|_| LaunchError::Invalid("The body must be JSON with client_id and what the launch is about."))?;
-    let client = launchable(&auth, &wish.client_id).await?;
-    let caller = bearer::caller_of(&auth, live).await?;
-    let context = wish.context(&auth, &caller).await?;
-    let launch = launches::store(&auth.pool, auth.clock.now(), &client.id, &session, &context).await?;
+    let client = launchable(auth, &wish.client_id).await?;
+    let caller = bearer::caller_of(auth, live).await?;
+    let context = wish.context(auth, &caller).await?;
+    let launch = launches::make(auth, &client.id, &session, &context, by).await?;
     Ok(not_to_be_stored(&json!({
-        "url": launch_url(&auth, &client, &launch),
+        "url": launch_url(auth, &client, &launch),
         "launch": launch,
         "expires_in": launches::LIFE.as_secs(),
     })))

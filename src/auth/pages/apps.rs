@@ -15,7 +15,7 @@ use crate::auth::AuthServer;
 use crate::auth::clients::{self, Client};
 use crate::auth::launches;
 use crate::auth::oauth::launch::launch_url;
-use crate::auth::sessions::Session;
+use crate::fhir::trail::Kind;
 
 /// Which application.
 #[derive(Debug, Deserialize)]
@@ -80,7 +80,11 @@ pub async fn open(State(auth): State<Arc<AuthServer>>, form: Submitted) -> Resul
         optional: true,
     };
     match choose::settle(&auth, session, wanted, &mut choice, &Answers::of(&form)).await? {
-        None => launch(&auth, session, &client, &choice).await,
+        None => {
+            let by = form.browser.event_of(Kind::Launch, &session.account);
+            let launch = launches::make(&auth, &client.id, &session.id, &choice.context, by).await?;
+            Ok(see_other(&launch_url(&auth, &client, &launch)))
+        }
         Some(Question { title, fields }) => {
             let content = html! {
                 p { "To open " strong { (client.name) } "." }
@@ -94,11 +98,6 @@ pub async fn open(State(auth): State<Arc<AuthServer>>, form: Submitted) -> Resul
             Ok(page_for_app(title, content, client.launch_url.as_deref()))
         }
     }
-}
-
-async fn launch(auth: &AuthServer, session: &Session, client: &Client, choice: &Choice) -> Result<Response> {
-    let launch = launches::store(&auth.pool, auth.clock.now(), &client.id, &session.id, &choice.context).await?;
-    Ok(see_other(&launch_url(auth, client, &launch)))
 }
 
 async fn find(auth: &AuthServer, id: &str) -> Result<Client> {

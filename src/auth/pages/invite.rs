@@ -12,6 +12,7 @@ use crate::auth::AuthServer;
 use crate::auth::accounts::{Role, fold_email};
 use crate::auth::links::{Link, Purpose};
 use crate::auth::mail::Mail;
+use crate::fhir::trail::Kind;
 
 fn check_role(browser: &Browser) -> Result<()> {
     match browser.signed_in()?.account.role {
@@ -49,7 +50,7 @@ fn form(browser: &Browser, email: &str, problems: &Problems) -> Response {
 /// `POST /auth/invite`
 pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -> Result<Response> {
     check_role(&form_sent.browser)?;
-    form_sent.browser.signed_in_afresh(&auth, "/auth/invite")?;
+    let session = form_sent.browser.signed_in_afresh(&auth, "/auth/invite")?;
     let (Some(email), Ok(role)) = (fold_email(form_sent.get("email")), form_sent.get("role").parse()) else {
         return Ok(form(
             &form_sent.browser,
@@ -65,6 +66,12 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
     let secret = link.store(&mut *transaction, auth.clock.now()).await?;
     let mail = Mail::invitation(&email, &auth.issuer, &secret);
     mail.enqueue(&mut transaction, &auth.vault, auth.clock.now()).await?;
+    let event = form_sent.browser.event_of(Kind::Account, &session.account);
+    let event = event
+        .detail("change", "invited")
+        .detail("role", role.name())
+        .detail("email", email);
+    auth.fhir.trail.write(&mut transaction, &[event]).await?;
     transaction.commit().await?;
     Ok(see_other("/auth/account"))
 }

@@ -92,7 +92,7 @@ pub(super) fn is_root() -> bool {
 }
 
 /// The name of the account that this process runs under, as the operating system knows it.
-pub(super) fn own_name() -> Option<String> {
+pub fn own_name() -> Option<String> {
     id(&["-un"])
 }
 

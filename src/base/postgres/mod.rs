@@ -27,6 +27,7 @@ mod settings;
 use std::io;
 use std::path::PathBuf;
 
+pub use account::own_name;
 pub use cluster::{Cluster, ClusterOptions};
 pub use settings::Durability;
 

@@ -45,6 +45,10 @@ pub enum Kind {
     Token,
     /// A token or a grant was taken back.
     Revocation,
+    /// An application was opened from within, about a patient or about nobody.
+    Launch,
+    /// An application was registered, let in or shut out, or a key was withdrawn.
+    Configuration,
     /// A part of the trail was moved into a file.
     Archive,
     /// The trail itself was tampered with.
@@ -118,6 +122,9 @@ pub struct Who {
     /// The name (`jti`) of the access token.
     #[serde(default, skip_serializing_if = "is_default")]
     pub token: Option<String>,
+    /// Who ran a command on the server's machine, as the operating system calls them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub operator: Option<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub address: Option<IpAddr>,
     /// `X-Request-Id`
@@ -165,6 +172,13 @@ impl Event {
     pub fn at(mut self, origin: &Origin) -> Event {
         self.who.address = origin.address;
         self.who.request = (!origin.request.is_empty()).then(|| origin.request.clone());
+        self
+    }
+
+    /// By whoever runs a command of the program.
+    #[must_use]
+    pub fn operator(mut self, name: &str) -> Event {
+        self.who.operator = Some(name.to_owned());
         self
     }
 

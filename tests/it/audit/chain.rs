@@ -150,7 +150,7 @@ async fn a_trail_whose_end_was_cut_off_is_found_by_its_anchor() {
     let events = app.trail().await;
     let alarms: Vec<_> = events
         .iter()
-        .filter(|event| event["subtype"][0]["code"] == "110134")
+        .filter(|event| event["subtype"][0]["code"] == "110133")
         .collect();
     assert_eq!((alarms.len(), alarms[0]["outcome"].as_str()), (1, Some("8")));
     assert_eq!(app.anchor(), anchor);

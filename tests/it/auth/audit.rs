@@ -1,5 +1,6 @@
 //! That who is let in, and who is not, is recorded.
 
+use medconsult::fhir::trail::{Event, Kind};
 use serde_json::json;
 
 use super::spawn_guarded_app;
@@ -70,4 +71,20 @@ async fn a_back_end_is_recorded_by_its_name_and_the_name_of_its_token() {
         assert_eq!(agents[0]["policy"], json!([format!("urn:ietf:params:oauth:jti:{jti}")]));
         assert!(!event.to_string().contains(&token), "never the token itself");
     }
+}
+
+#[tokio::test]
+async fn what_operators_do_is_told_by_their_name() {
+    let app = spawn_guarded_app().await;
+    let known = app.trail().await.len();
+    let registered = Event::new(Kind::Configuration)
+        .operator("root, for ada")
+        .detail("client", "lab");
+    app.app.fhir.trail.note(registered).await.unwrap();
+    let events = app.trail_since(known).await;
+    assert_eq!(events.iter().map(brief).collect::<Vec<_>>(), ["110129  [] 0"]);
+    let agents = events[0]["agent"].as_array().unwrap();
+    let name = json!({"identifier": {"system": format!("{}/operators", app.address), "value": "root, for ada"}});
+    assert_eq!((&agents[2]["who"], &agents[2]["requestor"]), (&name, &json!(true)));
+    assert_eq!((agents.len(), &agents[0]["requestor"]), (3, &json!(false)));
 }

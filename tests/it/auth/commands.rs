@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use medconsult::base::Clock;
+use medconsult::base::postgres::Cluster;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use tokio::io::AsyncWriteExt;
 
 use super::RSA;
@@ -28,6 +30,14 @@ async fn run_with(data_dir: &Path, arguments: &[&str], input: &str) -> Result<St
         true => Ok(String::from_utf8(stdout).unwrap()),
         false => Err(String::from_utf8([stdout, stderr].concat()).unwrap()),
     }
+}
+
+/// All that the trail has, whether or not there are AuditEvents of it yet.
+async fn trail_of(data_dir: &Path) -> Vec<String> {
+    const SQL: &str = "SELECT event FROM audit_pending UNION ALL SELECT r.content::text FROM audit_chain c JOIN resource r USING (rid)";
+    let options = Cluster::of_running_server(data_dir).unwrap();
+    let mut connection = PgConnection::connect_with(&options).await.unwrap();
+    sqlx::query_scalar(SQL).fetch_all(&mut connection).await.unwrap()
 }
 
 #[tokio::test]
@@ -206,6 +216,24 @@ async fn an_operator_lets_people_and_back_ends_in_and_shuts_them_out() {
     assert!(!run(&["key", "list"]).await.unwrap().contains(kid));
 
     run(&["client", "disable", "lab"]).await.unwrap();
+    let told = trail_of(&directory).await;
+    for change in [
+        "application registered",
+        "application disabled",
+        "invited",
+        "opened",
+        "closed",
+        "opened again",
+        "factors removed",
+        "signed out",
+        "signing key withdrawn",
+    ] {
+        let quoted = format!("\"{change}\"");
+        assert!(
+            told.iter().any(|record| record.contains(&quoted)),
+            "{change} in {told:#?}"
+        );
+    }
     patient().answer().await.expect(401);
     assert!(run(&["client", "list"]).await.unwrap().contains("(disabled)"));
 }

@@ -48,7 +48,9 @@ async fn signing_keys_take_turns() {
     assert!(last.len() == 2 && !last.contains(&old) && last.contains(&next));
 
     // A key that is withdrawn is gone at once, and the next one signs.
-    assert!(keys::revoke(auth, &next).await.unwrap() && !keys::revoke(auth, &next).await.unwrap());
+    let mut connection = app.connection().await;
+    assert!(keys::revoke(&mut connection, &next).await.unwrap());
+    assert!(!keys::revoke(&mut connection, &next).await.unwrap());
     assert!(!kids().await.contains(&next) && last.contains(&signs().await));
 
     // Under another master key nothing is signed.

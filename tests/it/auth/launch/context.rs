@@ -1,6 +1,7 @@
 //! What an application is about: chosen by the person, or brought along from where it was opened.
 
 use super::*;
+use crate::audit::brief;
 use medconsult::auth::launches;
 
 const RECORDS: &str = "launch launch/patient launch/encounter openid user/*.cruds patient/*.rs";
@@ -181,8 +182,15 @@ async fn an_application_is_opened_about_a_patient_and_a_visit() {
         .expect(200);
     assert!(page.text().contains("name=\"patient\" value=\"ada\"") && page.text().contains("value=\"visit\""));
     let fields = [client, ("patient", "ada"), ("encounter", "visit")];
+    let known = app.trail().await.len();
     let there = grace.submit("/auth/apps/open", &fields).await.expect(303);
     let launch = opened(&app, there.header("location"));
+    let events = app.trail_since(known).await;
+    assert_eq!(brief(events.last().unwrap()), "110120 Encounter/visit [ada] 0");
+    assert!(
+        events.iter().all(|event| !event.to_string().contains(&launch)),
+        "the secret is not told"
+    );
 
     let changes = [("scope", "launch openid user/*.cruds"), ("launch", launch.as_str())];
     let page = grace.authorize(&changes).await.expect(200);
@@ -300,8 +308,30 @@ async fn our_own_application_launches_others() {
         "client_id": "app", "patient": "ada", "encounter": "visit", "intent": "reconcile-medications",
         "need_patient_banner": false, "fhirContext": [{"reference": "ImagingStudy/7"}],
     });
+    let known = app.trail().await.len();
     let answer = launch(&desk, whole.clone()).await.expect(200);
     assert_eq!(answer.header("cache-control"), "no-store");
+    let events = app.trail_since(known).await;
+    assert_eq!(
+        events.iter().map(brief).collect::<Vec<_>>(),
+        [
+            "read Patient/ada/_history/1 [ada] 0",
+            "read Encounter/visit/_history/1 [ada] 0",
+            "110120 Encounter/visit [ada] 0"
+        ]
+    );
+    let by = |agent: usize| &events[2]["agent"][agent]["who"];
+    assert_eq!(
+        (&by(0)["identifier"]["value"], &by(2)["reference"]),
+        (&json!("desk"), &json!(profile_of(&app, GRACE).await))
+    );
+    assert!(
+        events[2]
+            .to_string()
+            .contains(r#"{"type":"opens","valueString":"app"}"#),
+        "{}",
+        events[2]
+    );
     let answer = answer.json();
     assert_eq!(answer["expires_in"], 600);
     let secret = opened(&app, answer["url"].as_str().unwrap());
@@ -315,8 +345,14 @@ async fn our_own_application_launches_others() {
 
     // Not without a token, not with one that outlives the session, not for an application that was not registered to do it.
     app.post("/auth/launch").body("{}").answer().await.expect(401);
+    let known = app.trail().await.len();
     refused(launch(&offline, whole.clone()).await, 403, "insufficient_scope");
     refused(launch(&other, whole.clone()).await, 403, "insufficient_scope");
+    let events = app.trail_since(known).await;
+    assert_eq!(
+        events.iter().map(brief).collect::<Vec<_>>(),
+        ["110120  [] 4", "110120  [] 4"]
+    );
     for (name, value) in [
         ("client_id", json!("nobody")),
         ("client_id", json!("desk")),

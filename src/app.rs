@@ -45,6 +45,11 @@ use crate::fhir::server::{FhirServer, FhirSettings};
 use crate::fhir::step_up::SigningIsProved;
 use crate::fhir::terminology::upkeep::TerminologyUpkeep;
 use crate::jobs::{Registry, Worker};
+use crate::payments;
+use crate::payments::guard::Books;
+use crate::payments::signature::Secrets;
+use crate::payments::stripe::Stripe;
+use crate::payments::till::Payments;
 use crate::router;
 use crate::scheduling;
 use crate::scheduling::answers::{AnsweredOnce, Answers};
@@ -62,6 +67,7 @@ pub struct App {
     /// `None` for an open sandbox.
     pub auth: Option<Arc<AuthServer>>,
     pub audit: Arc<Keeper>,
+    pub payments: Arc<Payments>,
     /// Counts requests; where there is no `auth`, without a limit.
     pub limits: Limits,
     pub database: Database,
@@ -80,13 +86,14 @@ impl App {
             true => Some(audit::key::load(&database.write, &vault(&config)?).await?),
             false => None,
         };
+        let payments = Arc::new(payments_of(&config)?);
         let server = FhirServer::open(
             &database,
             FhirSettings {
                 trail,
                 ..settings(&config)?
             },
-            hooks(&config, &clock),
+            hooks(&config, &clock, &payments),
             clock.clone(),
             ids.clone(),
         );
@@ -121,12 +128,13 @@ impl App {
             None => None,
         };
         let audit = Arc::new(Keeper::new(fhir.clone(), AnchorFile::of(&config.data_dir))?);
-        let jobs = handlers(&fhir, auth.as_ref()).context("a schedule cannot be read")?;
+        let jobs = handlers(&fhir, auth.as_ref(), &payments).context("a schedule cannot be read")?;
         Ok(Arc::new(Self {
             config,
             fhir,
             auth,
             audit,
+            payments,
             limits,
             database,
             clock,
@@ -337,8 +345,26 @@ fn oauth_endpoints(root: &str) -> OAuthEndpoints {
     }
 }
 
+/// How patients pay, by the settings.
+fn payments_of(config: &Config) -> Result<Payments> {
+    let settings = &config.payments;
+    let stripe = match settings.stripe_key.reveal() {
+        "" => None,
+        key => Some(Stripe::new(key, &settings.stripe_url, &settings.item)?),
+    };
+    let return_url = match settings.return_url.as_str() {
+        "" => format!("{}/payments/return?session={{CHECKOUT_SESSION_ID}}", config.root_url()),
+        url => url.to_owned(),
+    };
+    Ok(Payments {
+        stripe,
+        secrets: Secrets::new(settings.webhook_secret.reveal()),
+        return_url,
+    })
+}
+
 /// Every hook, in the order in which they run.
-fn hooks(config: &Config, clock: &Clock) -> Hooks {
+fn hooks(config: &Config, clock: &Clock, payments: &Arc<Payments>) -> Hooks {
     let mut guards: Vec<Box<dyn Guard>> = vec![
         Box::new(OwnSearchParameters::new(clock.clone())),
         Box::new(TerminologyUpkeep),
@@ -355,6 +381,7 @@ fn hooks(config: &Config, clock: &Clock) -> Hooks {
     }
     guards.push(Box::new(Calendars));
     guards.push(Box::new(AnsweredOnce));
+    guards.push(Box::new(Books::new(clock.clone())));
     let directory = Arc::new(Directory::default());
     let mut hooks = Hooks {
         consequences: vec![Box::new(Answers(directory.clone()))],
@@ -374,12 +401,13 @@ fn hooks(config: &Config, clock: &Clock) -> Hooks {
             Box::new(BreakGlass),
         ],
     };
+    hooks.operations.extend(payments::operations::all(payments));
     hooks.operations.extend(scheduling::operations::all(&directory));
     hooks
 }
 
 /// The handlers of jobs, and the jobs that come with the clock.
-fn handlers(fhir: &Arc<FhirServer>, auth: Option<&Arc<AuthServer>>) -> Result<Registry> {
+fn handlers(fhir: &Arc<FhirServer>, auth: Option<&Arc<AuthServer>>, payments: &Arc<Payments>) -> Result<Registry> {
     let mut registry = reindex::handlers(Registry::new(), fhir);
     if fhir.settings.full_text {
         let fhir = fhir.clone();
@@ -390,6 +418,7 @@ fn handlers(fhir: &Arc<FhirServer>, auth: Option<&Arc<AuthServer>>) -> Result<Re
         registry = registry.on(text::JOB, collect).every(text::SCHEDULE, text::JOB)?;
     }
     registry = expiry::register(registry, fhir)?;
+    registry = payments::jobs::register(registry, fhir, payments)?;
     if let Some(auth) = auth {
         registry = background::register(registry, auth)?;
     }

@@ -3,7 +3,7 @@
 //! One package, one binary, one database. The rooms and the arrows between them:
 //!
 //! ```text
-//! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth, scheduling }  ←  edge  ←  app, router  ←  commands, main
+//! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth, payments, scheduling }  ←  edge  ←  app, router  ←  commands, main
 //! ```
 //!
 //! An arrow points at what is imported. `tests/arrows.rs` reads every `use crate::` and fails on one that runs the
@@ -18,6 +18,7 @@
 //! | [`audit`] | AuditEvents out of the trail, and proof that none was changed, added or taken away |
 //! | [`auth`] | who may do what: applications, tokens, and the caller of a request |
 //! | [`edge`] | around every request: its client, how often, from which web page |
+//! | [`payments`] | what a visit costs, how it is paid and given back |
 //! | [`scheduling`] | calendars, visits, and what becomes of them |
 //! | [`app`], [`router`], [`config`] | how the parts are put together, every route, every setting |
 //! | [`conformance`] | HL7's suites, and the record of what passes |
@@ -34,5 +35,6 @@ pub mod edge;
 pub mod fhir;
 pub mod jobs;
 pub mod knowledge;
+pub mod payments;
 pub mod router;
 pub mod scheduling;

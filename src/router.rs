@@ -34,6 +34,7 @@ use crate::fhir::http::{
     capabilities, create, delete, envelope, history, operation, patch, read, search, transaction, update, vread,
 };
 use crate::fhir::trail::{Event, Kind};
+use crate::payments::webhook::{self, Door};
 use crate::scheduling::feed;
 
 /// Bodies smaller than this are sent as they are: they fit into a packet or two, and compressing costs more than it saves.
@@ -41,12 +42,12 @@ const COMPRESS_FROM_BYTES: u64 = 1024;
 
 /// The routes of the server, each group with its own layers. The last layer of a group is the first that a request meets.
 ///
-/// | | metadata, discovery | FHIR | endpoints | pages | health |
-/// |---|---|---|---|---|---|
-/// | pages of other origins | all | of applications | of applications | none | none |
-/// | counted by address | yes | yes | stricter | stricter | no |
-/// | form in time | | its own | yes | yes | |
-/// | caller, counted | | yes | | | |
+/// | | metadata, discovery | FHIR | endpoints | pages | payments | health |
+/// |---|---|---|---|---|---|---|
+/// | pages of other origins | all | of applications | of applications | none | none | none |
+/// | counted by address | yes | yes | stricter | stricter | yes | no |
+/// | form in time | | its own | yes | yes | yes | |
+/// | caller, counted | | yes | | | | |
 pub fn router(app: Arc<App>) -> Router {
     let origins = Origins::new(
         &app.config.http.cors_origins,
@@ -71,6 +72,18 @@ pub fn router(app: Arc<App>) -> Router {
                 .layer(from_fn_with_state(fhir_gate, pace::by_address))
                 .layer(known_origins.clone()),
         );
+    let payments_deadline = Deadline {
+        patience: app.fhir.settings.body_timeout,
+        refuse: |()| StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
+    routes = routes.merge(
+        payments(&app)
+            .layer(from_fn_with_state(payments_deadline, deadline::enforce))
+            .layer(from_fn_with_state(
+                gate(&[Counted::Address], |_| FhirError::throttled().into_response()),
+                pace::by_address,
+            )),
+    );
     if let Some(auth) = &app.auth {
         let counted = &[Counted::Address, Counted::TokensByAddress];
         let endpoint_gate = gate(counted, |exceeded| {
@@ -266,6 +279,22 @@ fn pages(auth: &Arc<AuthServer>) -> Router {
         .route("/auth/apps/open", get(apps::show_one).post(apps::open))
         .route("/auth/invite", get(invite::show).post(invite::submit))
         .with_state(auth.clone())
+        .method_not_allowed_fallback(other_method)
+}
+
+/// What the payment provider calls, and where it sends payers back to.
+fn payments(app: &App) -> Router {
+    let door = Door {
+        server: app.fhir.clone(),
+        payments: app.payments.clone(),
+    };
+    Router::new()
+        .route(
+            "/payments/stripe",
+            post(webhook::handle).layer(DefaultBodyLimit::max(webhook::LONGEST)),
+        )
+        .route("/payments/return", get(webhook::come_back))
+        .with_state(Arc::new(door))
         .method_not_allowed_fallback(other_method)
 }
 

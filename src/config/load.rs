@@ -102,6 +102,17 @@ impl Config {
         read("database.url", &database.url_file, is_set, &mut database.url)?;
         let is_set = !mail.server.reveal().is_empty();
         read("mail.server", &mail.server_file, is_set, &mut mail.server)?;
+        let payments = &mut self.payments;
+        let is_set = !payments.stripe_key.reveal().is_empty();
+        read(
+            "payments.stripe_key",
+            &payments.stripe_key_file,
+            is_set,
+            &mut payments.stripe_key,
+        )?;
+        let is_set = !payments.webhook_secret.reveal().is_empty();
+        let file = &payments.webhook_secret_file;
+        read("payments.webhook_secret", file, is_set, &mut payments.webhook_secret)?;
         for (name, provider) in &mut self.identity.providers {
             let name = format!("identity.providers.{name}.client_secret");
             let is_set = !provider.client_secret.reveal().is_empty();
@@ -326,6 +337,33 @@ mod tests {
             ("hunter2", false)
         );
         assert!(!format!("{config:?}{}", config.to_toml()).contains("hunter2"));
+    }
+
+    #[test]
+    fn the_key_of_payments_does_not_cross_a_network_in_the_clear() {
+        let at = |url: &str| {
+            load(
+                &format!("[payments]\nstripe_key = 'sk_test_x'\nstripe_url = '{url}'"),
+                &[],
+            )
+        };
+        for private in [
+            "",
+            "https://stripe.example",
+            "http://127.0.0.1:12111",
+            "http://localhost/",
+        ] {
+            assert!(at(private).is_ok(), "{private}");
+        }
+        for open in [
+            "http://stripe.example",
+            "http://127.0.0.1.example",
+            "http://localhost.example:1",
+            "stripe",
+        ] {
+            assert!(at(open).unwrap_err().contains("payments.stripe_url"), "{open}");
+        }
+        assert!(!at("").unwrap().to_toml().contains("sk_test_x"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod fhir;
 mod identity;
 mod load;
 mod mail;
+mod payments;
 mod secret;
 mod server;
 mod storage;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use fhir::{FhirConfig, JobsConfig, SearchConfig};
 pub use identity::{AuditConfig, Auth, FactorDemand, FactorsConfig, IdentityConfig, ProviderConfig};
 pub use mail::MailConfig;
+pub use payments::PaymentsConfig;
 pub use secret::{DatabaseUrl, Secret};
 pub use server::{HttpConfig, LimitsConfig, LogConfig, TlsConfig};
 pub use storage::{DatabaseConfig, PostgresConfig};
@@ -50,6 +52,7 @@ pub struct Config {
     pub fhir: FhirConfig,
     pub identity: IdentityConfig,
     pub mail: MailConfig,
+    pub payments: PaymentsConfig,
     pub search: SearchConfig,
     pub jobs: JobsConfig,
     pub audit: AuditConfig,
@@ -77,6 +80,7 @@ impl Default for Config {
             fhir: FhirConfig::default(),
             identity: IdentityConfig::default(),
             mail: MailConfig::default(),
+            payments: PaymentsConfig::default(),
             search: SearchConfig::default(),
             jobs: JobsConfig::default(),
             audit: AuditConfig::default(),
@@ -115,6 +119,8 @@ impl Config {
         let files = [
             &self.database.url_file,
             &self.mail.server_file,
+            &self.payments.stripe_key_file,
+            &self.payments.webhook_secret_file,
             &self.identity.master_key_file,
             &self.tls.key,
         ];
@@ -164,6 +170,9 @@ impl Config {
         }
         if let Some(origin) = http.cors_origins.iter().find(|origin| !is_origin(origin)) {
             bail!("http.cors_origins: {origin:?} is not an origin, as https://app.example, nor *");
+        }
+        if !self.payments.is_private() {
+            bail!("payments.stripe_url must begin with https://, or be on this machine: the secret key goes there");
         }
         if self.search.default_count > self.search.max_count {
             bail!("search.default_count is greater than search.max_count");

@@ -19,6 +19,7 @@ mod http;
 mod jobs;
 mod load;
 mod operations;
+mod payments;
 mod profiles;
 mod scheduling;
 mod search;

@@ -1,0 +1,3 @@
+import { defineApp } from '../shared/vite.ts';
+
+export default defineApp('admin', { port: 5182 });

@@ -1,0 +1,3 @@
+import type { Catalogue } from '@medconsult/shared/texts/catalogue';
+
+export const en = {} satisfies Catalogue;

@@ -1,0 +1,3 @@
+import { defineApp } from '../shared/vite.ts';
+
+export default defineApp('patient', { port: 5180 });

@@ -1,0 +1,1 @@
+declare module 'fhirclient/build/fhir-client.pure.min.js';

@@ -1,0 +1,27 @@
+import { fileURLToPath } from 'node:url';
+import react from '@vitejs/plugin-react';
+import { defineConfig, type UserConfig } from 'vite';
+
+/**
+ * How every app is built: into `dist/`, to be served under `/apps/<name>/`.
+ *
+ * Styles that components make while they run need a nonce, which the server writes in place of `__NONCE__` into each copy
+ * of the page that it sends out. `npm run dev` passes FHIR and sign-in on to a server on port 8080 (or `MEDCONSULT`).
+ */
+export function defineApp(name: string, { port }: { port: number }): UserConfig {
+  const server = process.env.MEDCONSULT ?? 'http://127.0.0.1:8080';
+  return defineConfig({
+    base: `/apps/${name}/`,
+    plugins: [react()],
+    resolve: { alias: { '@medconsult/shared': fileURLToPath(new URL('./src', import.meta.url)) } },
+    html: { cspNonce: '__NONCE__' },
+    server: { port, strictPort: true, proxy: { '/fhir': server, '/auth': server, '/.well-known': server } },
+    build: {
+      target: 'es2022',
+      manifest: true,
+      // Inlined images would need `data:` in the content security policy.
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+    },
+  }) as UserConfig;
+}

@@ -13,6 +13,9 @@ use sqlx::migrate::MigrateError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::apps;
+use crate::apps::changes::Changes;
+use crate::apps::files::Files;
 use crate::audit;
 use crate::audit::anchor::AnchorFile;
 use crate::audit::guard::AppendOnly;
@@ -74,6 +77,9 @@ pub struct App {
     pub clock: Clock,
     pub ids: IdGenerator,
     pub jobs: Arc<Registry>,
+    /// What was built of our own apps.
+    pub files: Arc<Files>,
+    pub changes: Arc<Changes>,
 }
 
 impl App {
@@ -128,6 +134,7 @@ impl App {
             None => None,
         };
         let audit = Arc::new(Keeper::new(fhir.clone(), AnchorFile::of(&config.data_dir))?);
+        let files = Files::read(&config.apps.folder).context("cannot read the apps")?;
         let jobs = handlers(&fhir, auth.as_ref(), &payments).context("a schedule cannot be read")?;
         Ok(Arc::new(Self {
             config,
@@ -140,6 +147,8 @@ impl App {
             clock,
             ids,
             jobs: Arc::new(jobs),
+            files: Arc::new(files),
+            changes: Arc::default(),
         }))
     }
 
@@ -171,6 +180,9 @@ impl App {
         }
         let policies = &self.fhir.settings.policies;
         policies.check_filters(&self.fhir).context("identity.policies")?;
+        if self.auth.is_some() {
+            apps::register(&self.database.write, &self.clock, &self.config.root_url(), &self.files).await?;
+        }
         Ok(())
     }
 
@@ -185,6 +197,7 @@ impl App {
             tokio::join!(
                 search.follow(store, pool, stopped.clone()),
                 app.limits.report(pool, stopped.clone()),
+                app.changes.run(&app.fhir, stopped.clone()),
                 async {
                     if let Some(tls) = certificate {
                         tls.follow(stopped.clone()).await;

@@ -3,10 +3,10 @@
 //! One package, one binary, one database. The rooms and the arrows between them:
 //!
 //! ```text
-//! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth, payments, scheduling }  ←  edge  ←  app, router  ←  commands, main
+//! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth, features }  ←  { apps, edge }  ←  app, router  ←  commands, main
 //! ```
 //!
-//! An arrow points at what is imported. `tests/arrows.rs` reads every `use crate::` and fails on one that runs the
+//! Features, which never import each other: `payments`, `scheduling`. An arrow points at what is imported. `tests/arrows.rs` reads every `use crate::` and fails on one that runs the
 //! wrong way.
 //!
 //! | room | what it holds |
@@ -19,12 +19,14 @@
 //! | [`auth`] | who may do what: applications, tokens, and the caller of a request |
 //! | [`edge`] | around every request: its client, how often, from which web page |
 //! | [`payments`] | what a visit costs, how it is paid and given back |
+//! | [`apps`] | the apps of `apps/`: their files, their registration, what changes elsewhere |
 //! | [`scheduling`] | calendars, visits, and what becomes of them |
 //! | [`app`], [`router`], [`config`] | how the parts are put together, every route, every setting |
 //! | [`conformance`] | HL7's suites, and the record of what passes |
 //! | [`commands`] | what the program can be told to do |
 
 pub mod app;
+pub mod apps;
 pub mod audit;
 pub mod auth;
 pub mod base;

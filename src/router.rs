@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::time::timeout;
 use tower_http::CompressionLevel;
@@ -15,6 +15,8 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use crate::app::App;
+use crate::apps::landing::Landing;
+use crate::apps::{changes, files, landing};
 use crate::auth::AuthServer;
 use crate::auth::bearer;
 use crate::auth::oauth::error::OAuthError;
@@ -66,6 +68,11 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(from_fn(cors::all))
         .merge(
             fhir(&app)
+                .merge(
+                    Router::new()
+                        .route("/fhir/$changes", get(follow_changes))
+                        .with_state(app.clone()),
+                )
                 .layer(from_fn_with_state(fhir_gate.clone(), pace::by_caller))
                 .layer(from_fn_with_state(app.clone(), recognise))
                 .method_not_allowed_fallback(other_method)
@@ -113,7 +120,9 @@ pub fn router(app: Arc<App>) -> Router {
                     .layer(from_fn_with_state(page_gate, pace::by_address)),
             );
     }
-    let routes = routes.merge(other(&app)).fallback(unknown_address);
+    let apps_gate = gate(&[Counted::Address], |_| FhirError::throttled().into_response());
+    let apps = own_apps(&app).layer(from_fn_with_state(apps_gate, pace::by_address));
+    let routes = routes.merge(apps).merge(other(&app)).fallback(unknown_address);
     around(&app, routes)
 }
 
@@ -298,10 +307,39 @@ fn payments(app: &App) -> Router {
         .method_not_allowed_fallback(other_method)
 }
 
-/// A word to those who come by, and to those who watch over the server.
+/// A word to those who come by, and the apps that they come for.
+fn own_apps(app: &App) -> Router {
+    let landing = Landing {
+        files: app.files.clone(),
+        base: app.fhir.settings.base_url.clone(),
+        has_accounts: app.auth.is_some(),
+    };
+    Router::new()
+        .route("/", get(landing::show))
+        .with_state(landing)
+        .merge(
+            Router::new()
+                .route("/apps/landing.css", get(landing::style))
+                .route("/apps/{app}", get(files::handle_root))
+                .route("/apps/{app}/", get(files::handle_page))
+                .route("/apps/{app}/{*path}", get(files::handle))
+                .with_state(app.files.clone()),
+        )
+        .method_not_allowed_fallback(other_method)
+}
+
+/// `GET /fhir/$changes`
+async fn follow_changes(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, FhirError> {
+    changes::open(&app.changes, app.fhir.clone(), app.auth.clone(), &caller, headers)
+}
+
+/// What those ask who watch over the server.
 fn other(app: &Arc<App>) -> Router {
     Router::new()
-        .route("/", get(landing))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(app.clone())
@@ -309,10 +347,12 @@ fn other(app: &Arc<App>) -> Router {
 }
 
 /// gzip or zstd, whichever the client prefers. What is already compressed, as an image in a Binary, stays as it is; and so do
-/// pages, since the length of what is compressed together with a secret tells about the secret.
+/// pages, since the length of what is compressed together with a secret tells about the secret; and streams, which would wait for
+/// more to compress.
 fn compression() -> CompressionLayer<impl Predicate> {
     let worthwhile = SizeAbove::new(COMPRESS_FROM_BYTES)
         .and(NotForContentType::IMAGES)
+        .and(NotForContentType::SSE)
         .and(NotForContentType::const_new("text/html"));
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
@@ -360,17 +400,6 @@ async fn unknown_address(uri: Uri) -> FhirError {
         excerpt(uri.path())
     );
     FhirError::no_such_address(text)
-}
-
-/// Tells a person who opens the server in a browser where they are.
-async fn landing(State(app): State<Arc<App>>) -> Response {
-    let base = &app.fhir.settings.base_url;
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>MedConsult</title>\
-         <h1>MedConsult</h1><p>An FHIR R4 server. Its API is at <code>{base}</code>; \
-         <a href=\"/fhir/metadata?_pretty=true\">what it can do</a> is a CapabilityStatement.</p></html>\n"
-    );
-    Html(page).into_response()
 }
 
 /// Whether the process lives. Does not ask the database: restarting the server would not bring it back.

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("edge", &["base", "fhir", "auth"]),
     ("payments", &["base", "jobs", "knowledge", "fhir"]),
     ("scheduling", &["base", "jobs", "knowledge", "fhir"]),
+    ("apps", &["base", "fhir", "auth"]),
     // These two know each other: the app serves the routes, and the routes are given the app.
     (
         "app",
@@ -28,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "edge",
             "payments",
             "scheduling",
+            "apps",
             "config",
             "router",
         ],
@@ -43,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "edge",
             "payments",
             "scheduling",
+            "apps",
             "config",
             "app",
         ],

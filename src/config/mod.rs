@@ -8,6 +8,7 @@
 //!
 //! Each section of the file is a struct in a file of this folder; `load` reads them all.
 
+mod apps;
 mod fhir;
 mod identity;
 mod load;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
+pub use apps::AppsConfig;
 pub use fhir::{FhirConfig, JobsConfig, SearchConfig};
 pub use identity::{AuditConfig, Auth, FactorDemand, FactorsConfig, IdentityConfig, ProviderConfig};
 pub use mail::MailConfig;
@@ -56,6 +58,7 @@ pub struct Config {
     pub search: SearchConfig,
     pub jobs: JobsConfig,
     pub audit: AuditConfig,
+    pub apps: AppsConfig,
     pub log: LogConfig,
 }
 
@@ -84,6 +87,7 @@ impl Default for Config {
             search: SearchConfig::default(),
             jobs: JobsConfig::default(),
             audit: AuditConfig::default(),
+            apps: AppsConfig::default(),
             log: LogConfig::default(),
         }
     }

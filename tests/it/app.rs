@@ -159,6 +159,8 @@ async fn spawn(database: Arc<TestDatabase>, change: impl FnOnce(&mut Config)) ->
     config.database.read_connections = 4;
     // Tests count what is there; those of search parameters turn it on.
     config.fhir.profiles = false;
+    // Whether somebody has built the apps must not change what tests find.
+    config.apps.folder = "/nonexistent".into();
     change(&mut config);
     let sizes = PoolSizes {
         write: config.database.write_connections,

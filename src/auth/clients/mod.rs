@@ -32,6 +32,8 @@ pub struct Client {
     pub launch_url: Option<String>,
     /// Whether it may launch other applications for the person in front of it.
     pub launches: bool,
+    /// Whether it comes with this server. People use such an app as they use the server's pages, and are not asked what they allow it.
+    pub is_own: bool,
     pub proof: Proof,
 }
 
@@ -55,7 +57,7 @@ impl Client {
     /// Those of the database; a registration that cannot be read any more counts as none.
     pub async fn find(database: impl PgExecutor<'_>, id: &str) -> Result<Option<Client>, sqlx::Error> {
         let row = sqlx::query(
-            "SELECT name, scope, redirect_uris, launch_url, launches, secret_hash, jwks, jwks_uri
+            "SELECT name, scope, redirect_uris, launch_url, launches, own, secret_hash, jwks, jwks_uri
              FROM oauth_client WHERE id = $1 AND enabled",
         )
         .bind(id)
@@ -80,6 +82,7 @@ impl Client {
             redirect_uris: row.try_get("redirect_uris")?,
             launch_url: row.try_get("launch_url")?,
             launches: row.try_get("launches")?,
+            is_own: row.try_get("own")?,
             proof,
         }))
     }
@@ -192,6 +195,41 @@ pub async fn add(database: impl PgExecutor<'_>, now: Timestamp, client: &NewClie
     .execute(database)
     .await?;
     Ok(added.rows_affected() == 1)
+}
+
+/// Registers an application that comes with the server, or makes its registration what this release has. A client of the same
+/// id that an operator registered stays what it is.
+///
+/// # Errors
+/// Those of the database.
+pub async fn keep_own(
+    database: impl PgExecutor<'_>,
+    now: Timestamp,
+    client: &NewClient<'_>,
+) -> Result<(), sqlx::Error> {
+    let kept = sqlx::query(
+        "INSERT INTO oauth_client (id, name, scope, redirect_uris, launch_url, launches, own, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, true, $7)
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, scope = excluded.scope, redirect_uris = excluded.redirect_uris,
+             launch_url = excluded.launch_url, launches = excluded.launches
+         WHERE oauth_client.own",
+    )
+    .bind(client.id)
+    .bind(client.name)
+    .bind(client.scopes.to_string())
+    .bind(client.redirect_uris)
+    .bind(client.launch_url)
+    .bind(client.launches)
+    .bind(now.to_sqlx())
+    .execute(database)
+    .await?;
+    if kept.rows_affected() == 0 {
+        tracing::warn!(
+            client = client.id,
+            "an operator registered another application by this id: ours is not let in"
+        );
+    }
+    Ok(())
 }
 
 /// Refuses an application from now on, or lets it in again. Its tokens are gone for good after being disabled. Whether

@@ -6,6 +6,7 @@
 //! | `POST /auth/authorize/about` | which patient and visit, chosen on a page |
 //! | `POST /auth/consent` | the decision |
 //!
+//! An application that comes with the server is not asked about: whoever signs in to the practice uses its pages and apps alike.
 //! Who is not signed in signs in first and comes back. Between the pages nothing is stored: what was asked and chosen so far
 //! travels in the form, sealed for the session.
 
@@ -174,6 +175,9 @@ async fn next_page(
         encounter: settled(choice.encounter_is_settled, &choice.context.encounter),
         ..progress
     };
+    if question.is_none() && asked.client.is_own {
+        return allow(auth, browser, session, asked, &asked.scopes, choice).await;
+    }
     let sealed = progress.seal(auth, session);
     let (title, content) = match question {
         Some(Question { title, fields }) => (
@@ -272,14 +276,14 @@ async fn allow_or_deny(
 ) -> Result<Response, Refusal> {
     // Judged again: the client may have been disabled while the person was reading.
     let asked = Asked::judge(auth, &progress.query).await?;
-    let event = form.browser.event_of(trail::Kind::Consent, &session.account);
-    let event = event.client(&asked.client.id);
     let chosen = match form.get("decision") {
         "allow" => consent::granted(&asked.scopes, &form.all("scope"))?,
         _ => Scopes::default(),
     };
     if chosen.is_empty() {
-        let recorded = auth.fhir.trail.note(event.refused("denied")).await;
+        let event = form.browser.event_of(trail::Kind::Consent, &session.account);
+        let event = event.client(&asked.client.id).refused("denied");
+        let recorded = auth.fhir.trail.note(event).await;
         recorded.map_err(PageError::from)?;
         return Err(denied(&asked));
     }
@@ -287,11 +291,23 @@ async fn allow_or_deny(
     if question.is_some() {
         return Err(PageError::NotOurForm.into());
     }
-    let context = told(&chosen, choice.context);
+    allow(auth, &form.browser, session, &asked, &chosen, choice).await
+}
+
+/// Makes the grant and goes back with its code.
+async fn allow(
+    auth: &AuthServer,
+    browser: &Browser,
+    session: &Session,
+    asked: &Asked,
+    chosen: &Scopes,
+    choice: Choice,
+) -> Result<Response, Refusal> {
+    let context = told(chosen, choice.context);
     let now = auth.clock.now();
     let grant = NewGrant {
         client: &asked.client.id,
-        scopes: &chosen,
+        scopes: chosen,
         context: &context,
         person: Some(GrantedBy {
             account: &session.account.id,
@@ -314,7 +330,8 @@ async fn allow_or_deny(
     }
     let grant = grant.store(&mut transaction, &auth.ids, now).await?;
     let code = tokens::new_code(&mut transaction, now, &grant, &code).await?;
-    let event = event.detail("scope", chosen.to_string());
+    let event = browser.event_of(trail::Kind::Consent, &session.account);
+    let event = event.client(&asked.client.id).detail("scope", chosen.to_string());
     let event = match &context.patient {
         Some(patient) => event.patient(patient),
         None => event,

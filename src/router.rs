@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use tokio::time::timeout;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -331,7 +331,7 @@ fn own_apps(app: &App) -> Router {
 /// `GET /fhir/$changes`
 async fn follow_changes(
     State(app): State<Arc<App>>,
-    caller: Caller,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, FhirError> {
     changes::open(&app.changes, app.fhir.clone(), app.auth.clone(), &caller, headers)

@@ -100,24 +100,20 @@ export class FhirClient {
     return answer.blob();
   }
 
-  /** Stores a file as a Binary. `progress` hears of the share that is sent, from 0 to 1. */
-  async upload(file: Blob, securityContext: string | undefined, progress?: (share: number) => void, signal?: AbortSignal): Promise<string> {
+  /** A form with files in it, to an operation that takes one. `progress` hears of the share that is sent, from 0 to 1. */
+  async upload<R extends FhirResource>(path: string, form: FormData, progress: (share: number) => void, signal?: AbortSignal): Promise<Stored<R>> {
     const token = await this.#authority.token();
     // Only XMLHttpRequest tells how far an upload is.
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
-      request.open('POST', `${this.base}/Binary`);
-      request.setRequestHeader('Content-Type', file.type || 'application/octet-stream');
+      request.open('POST', `${this.base}/${path}`);
       request.setRequestHeader('Accept', 'application/fhir+json');
-      request.setRequestHeader('Prefer', 'return=minimal');
       if (token) request.setRequestHeader('Authorization', `Bearer ${token}`);
-      if (securityContext) request.setRequestHeader('X-Security-Context', securityContext);
-      request.upload.onprogress = (event) => event.lengthComputable && progress?.(event.loaded / event.total);
+      request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
       request.onerror = () => reject(new FhirFailure(0));
-      request.onabort = () => reject(new DOMException('aborted', 'AbortError'));
+      request.onabort = () => reject(new DOMException('The upload was stopped.', 'AbortError'));
       request.onload = () => {
-        const location = /Binary\/[A-Za-z0-9.-]{1,64}/.exec(request.getResponseHeader('Location') ?? '')?.[0];
-        if (request.status < 300 && location) return resolve(location);
+        if (request.status < 300) return resolve(JSON.parse(request.responseText) as Stored<R>);
         const headers = new Headers();
         for (const name of ['Retry-After', 'WWW-Authenticate']) {
           const value = request.getResponseHeader(name);
@@ -127,7 +123,7 @@ export class FhirClient {
         reject(failureOf(request.status, headers, request.responseText));
       };
       signal?.addEventListener('abort', () => request.abort());
-      request.send(file);
+      request.send(form);
     });
   }
 

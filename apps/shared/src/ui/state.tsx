@@ -1,15 +1,19 @@
 /** What stands where data will be, or would be. */
 import { Alert, Button, Text, Title } from '@mantine/core';
-import type { UseQueryResult } from '@tanstack/react-query';
 import { CircleAlert, WifiOff, type LucideIcon } from 'lucide-react';
 import type { ReactNode } from 'react';
-import { asFailure, type FhirFailure } from '../fhir/failure';
+import { asFailure } from '../fhir/failure';
 import { useSession } from '../session/context';
 import { useT } from '../texts/context';
 import { Lines } from './splash';
 import classes from './frame.module.css';
 
-type Asked<T> = Pick<UseQueryResult<T, FhirFailure>, 'data' | 'error' | 'isPending' | 'refetch'>;
+/** What a hook of `fhir/hooks` gives, or several of them put together. */
+interface Asked<T> {
+  data: T | undefined;
+  error: unknown;
+  refetch: () => unknown;
+}
 
 /** Shows rows that are on their way, what went wrong and helps, that there is nothing, or what there is. */
 export function DataState<T>({ of, empty, isEmpty, skeleton, children }: {

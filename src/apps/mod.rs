@@ -45,7 +45,7 @@ pub const OWN_APPS: [OwnApp; 3] = [
         scopes: "openid fhirUser profile launch/patient online_access patient/*.rs patient/Appointment.cu patient/Binary.c \
                  patient/Consent.cu patient/DocumentReference.cu patient/Patient.u patient/QuestionnaireResponse.cu patient/Task.u \
                  user/ChargeItemDefinition.rs user/HealthcareService.rs user/Location.rs user/Organization.rs user/Practitioner.rs \
-                 user/PractitionerRole.rs user/Questionnaire.rs user/Schedule.rs",
+                 user/PractitionerRole.rs user/Questionnaire.rs user/Schedule.rs user/Slot.rs",
         can_be_launched: false,
         launches_others: false,
     },

@@ -8,7 +8,7 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 /// Number, description and text of each file in `migrations/`.
-const MIGRATIONS: [(i64, &str, &str); 15] = [
+const MIGRATIONS: [(i64, &str, &str); 16] = [
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "jobs", include_str!("../../migrations/0002_jobs.sql")),
     (3, "search", include_str!("../../migrations/0003_search.sql")),
@@ -32,6 +32,7 @@ const MIGRATIONS: [(i64, &str, &str); 15] = [
         include_str!("../../migrations/0016_request_counts.sql"),
     ),
     (20, "scheduling", include_str!("../../migrations/0020_scheduling.sql")),
+    (27, "own_apps", include_str!("../../migrations/0027_own_apps.sql")),
 ];
 
 /// Brings the database up to this release. Several instances may try at once: one works, the others wait.

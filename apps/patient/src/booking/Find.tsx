@@ -110,7 +110,7 @@ export default function Find() {
 
 function OfferCard({ offer, service, timesAreKnown, languageNames }: { offer: Offer; service: string | undefined; timesAreKnown: boolean; languageNames: Intl.DisplayNames }) {
   const t = useT();
-  const { time } = useFormats();
+  const { time, locale } = useFormats();
   const day = useDayWord();
   const name = nameOf(offer.practitioner.name);
   const services = service ? offer.services.filter((each) => each.id === service) : offer.services;
@@ -123,7 +123,7 @@ function OfferCard({ offer, service, timesAreKnown, languageNames }: { offer: Of
           <h2 className={classes.name}>{name}</h2>
           <p className={classes.about}>{offer.specialties.join(', ')}</p>
           {offer.languages.length > 0 && (
-            <p className={classes.quiet}>{t('find.speaks', { languages: new Intl.ListFormat(document.documentElement.lang).format(offer.languages.map((code) => languageNames.of(code) ?? code)) })}</p>
+            <p className={classes.quiet}>{t('find.speaks', { languages: new Intl.ListFormat(locale).format(offer.languages.map((code) => languageNames.of(code) ?? code)) })}</p>
           )}
         </div>
       </div>

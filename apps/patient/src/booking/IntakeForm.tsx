@@ -1,6 +1,8 @@
-import { Alert, Group, NativeSelect, NumberInput, Radio, Textarea, TextInput, Title } from '@mantine/core';
+import { Group, NativeSelect, NumberInput, Radio, Textarea, TextInput, Title } from '@mantine/core';
+import { CircleAlert } from 'lucide-react';
 import type { Questionnaire, QuestionnaireItem } from 'fhir/r4';
 import { useT } from '@medconsult/shared/texts/context';
+import { Note } from '@medconsult/shared/ui/status';
 import { asked, optionKey, type Answer, type Answers } from './intake';
 
 /** The questions of a Questionnaire, one below the other. `missing`: those to answer yet. */
@@ -24,7 +26,7 @@ function Question({ item, answer, isMissing, onChange }: { item: QuestionnaireIt
     case 'group':
       return <Title order={3}>{item.text}</Title>;
     case 'display':
-      return <Alert color="yellow" variant="light">{item.text}</Alert>;
+      return <Note tone="wait" icon={CircleAlert}>{item.text}</Note>;
     case 'boolean':
       return (
         <Radio.Group {...common} value={answer === undefined ? '' : String(answer)} onChange={(value) => onChange(value === 'true')}>

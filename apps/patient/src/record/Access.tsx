@@ -1,8 +1,9 @@
 /** Who opened the record. */
 import { Switch } from '@mantine/core';
-import { Eye, FilePlus2, Pencil, ShieldAlert, Trash2, Zap, type LucideIcon } from 'lucide-react';
+import { Eye, FilePlus2, KeyRound, Pencil, Search, ShieldAlert, ShieldCheck, Trash2, Zap, type LucideIcon } from 'lucide-react';
 import { useCallback, useMemo, useState } from 'react';
-import { useSearchPages } from '@medconsult/shared/fhir/hooks';
+import { useSearch, useSearchPages } from '@medconsult/shared/fhir/hooks';
+import { nameOf } from '@medconsult/shared/fhir/values';
 import { useFormats } from '@medconsult/shared/format/context';
 import { useSession } from '@medconsult/shared/session/context';
 import { useT } from '@medconsult/shared/texts/context';
@@ -13,7 +14,19 @@ import { Label } from '@medconsult/shared/ui/status';
 import { openedOf, type Opened } from './access';
 import classes from './record.module.css';
 
-const ICONS: Record<Opened['action'], LucideIcon> = { C: FilePlus2, R: Eye, U: Pencil, D: Trash2, E: Zap };
+const ICONS: Record<Opened['did'], LucideIcon> = {
+  added: FilePlus2,
+  read: Eye,
+  changed: Pencil,
+  removed: Trash2,
+  searched: Search,
+  used: Zap,
+  signedIn: KeyRound,
+  allowed: ShieldCheck,
+  emergency: ShieldAlert,
+};
+/** The apps that come with the server, by the ids under which it registers them. */
+const APPS = ['medconsult-patient', 'medconsult-practitioner', 'medconsult-admin'];
 
 export default function Access() {
   const t = useT();
@@ -21,7 +34,11 @@ export default function Access() {
   const [withOwn, setWithOwn] = useState(false);
   const events = useSearchPages('AuditEvent', { patient: `Patient/${patient ?? ''}`, _sort: '-date', _count: 100 });
   const all = useMemo(() => (events.data?.resources ?? []).map((event) => ({ key: event.id, ...openedOf(event) })), [events.data]);
-  const listed = useMemo(() => (withOwn ? all : all.filter((each) => each.reference !== user.reference)), [all, withOwn, user.reference]);
+  const isOwn = useCallback((each: Opened) => each.person === user.reference || each.byAccount, [user.reference]);
+  const listed = useMemo(() => (withOwn ? all : all.filter((each) => !isOwn(each))), [all, withOwn, isOwn]);
+  const ids = useMemo(() => [...new Set(all.flatMap((each) => /^Practitioner\/(.+)/.exec(each.person ?? '')?.[1] ?? []))].sort().slice(0, 100), [all]);
+  const people = useSearch('Practitioner', ids.length > 0 ? { _id: ids.join(','), _count: 100 } : undefined);
+  const names = useMemo(() => new Map((people.data?.resources ?? []).map((each) => [`Practitioner/${each.id}`, nameOf(each.name)])), [people.data]);
   const { hasNextPage, isFetchingNextPage, fetchNextPage } = events;
   const onEnd = useCallback(() => {
     if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
@@ -32,7 +49,7 @@ export default function Access() {
       <DataState of={{ data: events.data && listed, error: events.error, refetch: events.refetch }} isEmpty={(found) => found.length === 0 && !hasNextPage} empty={<Empty icon={Eye} title={t('access.none')} text={t('access.noneText')} />}>
         {(found) => (
           <VirtualList rows={found} estimate={72} keyOf={(each) => each.key} label={t('access.title')} onEnd={onEnd}>
-            {(each) => <Row opened={each} isOwn={each.reference === user.reference} />}
+            {(each) => <Row opened={each} who={isOwn(each) ? t('access.you') : (names.get(each.person ?? '') ?? t(each.person ? 'access.somebody' : 'access.practice'))} />}
           </VirtualList>
         )}
       </DataState>
@@ -40,20 +57,21 @@ export default function Access() {
   );
 }
 
-function Row({ opened, isOwn }: { opened: Opened; isOwn: boolean }) {
+function Row({ opened, who }: { opened: Opened; who: string }) {
   const t = useT();
-  const { time } = useFormats();
-  const Icon = opened.isEmergency ? ShieldAlert : ICONS[opened.action];
-  const types = opened.types.map((type) => t(`type.${type}`)).map((text) => text.replace(/^type\./, ''));
+  const { time, locale } = useFormats();
+  const Icon = ICONS[opened.did];
+  // A type that has no name here is no news to a patient.
+  const types = opened.types.map((type) => ({ type, name: t(`type.${type}`) })).filter(({ type, name }) => name !== `type.${type}`);
+  const what = types.length > 0 ? new Intl.ListFormat(locale).format(types.map(({ name }) => name)) : t('access.record');
+  const app = opened.app && (APPS.includes(opened.app) ? t(`access.app.${opened.app}`) : opened.app);
   return (
     <div className={classes.event}>
-      <span className={classes.eventIcon} data-type={opened.isEmergency ? 'AllergyIntolerance' : undefined}><Icon size={19} aria-hidden="true" /></span>
+      <span className={classes.eventIcon} data-type={opened.did === 'emergency' ? 'AllergyIntolerance' : undefined}><Icon size={19} aria-hidden="true" /></span>
       <div className={classes.eventText}>
-        <span className={classes.eventTitle}>{isOwn ? t('access.you') : opened.who || t('access.practice')}</span>
-        <span className={classes.quiet}>
-          {[t(`access.${opened.action}`, { what: types.length > 0 ? new Intl.ListFormat(document.documentElement.lang).format(types) : t('access.record') }), opened.app && t('access.with', { app: opened.app })].filter(Boolean).join(' · ')}
-        </span>
-        {opened.isEmergency && <span><Label tone="bad">{t('access.emergency')}</Label></span>}
+        <span className={classes.eventTitle}>{who}</span>
+        <span className={classes.quiet}>{[t(`access.${opened.did}`, { what }), app && t('access.with', { app })].filter(Boolean).join(' · ')}</span>
+        {(opened.did === 'emergency' || opened.wasRefused) && <span><Label tone="bad">{t(opened.wasRefused ? 'access.refused' : 'access.emergencyLabel')}</Label></span>}
       </div>
       <time className={classes.eventTime} dateTime={opened.at}>{time(opened.at, 'dateTime')}</time>
     </div>

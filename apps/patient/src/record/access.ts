@@ -1,43 +1,47 @@
-/** Who did what with the record, out of AuditEvents (IHE's basic audit). */
+/** Who did what with the record, out of AuditEvents (IHE's basic audit log patterns). */
 import type { AuditEvent } from 'fhir/r4';
 
 export interface Opened {
-  /** Who it was, as the server names them. */
-  who: string;
-  /** Their resource, to tell the patient's own doings from those of others. */
-  reference: string | undefined;
-  /** The application that they used. */
+  /** Whose doing it was: their resource, as `Practitioner/7`. Without one it was somebody's account, or the server by itself. */
+  person: string | undefined;
+  /** Whether an account is behind it that the record names by its number alone, as when somebody signs in. */
+  byAccount: boolean;
+  /** The id of the application that was used. */
   app: string | undefined;
-  /** create, read, update, delete or execute. */
-  action: 'C' | 'R' | 'U' | 'D' | 'E';
-  /** Types of what was seen or changed. */
+  did: 'added' | 'read' | 'changed' | 'removed' | 'searched' | 'used' | 'signedIn' | 'allowed' | 'emergency';
+  /** Types of what was seen or changed, other than the patient's own resource. */
   types: string[];
-  /** Whether the practitioner broke the glass. */
-  isEmergency: boolean;
+  /** Whether the server refused it. */
+  wasRefused: boolean;
   at: string;
 }
 
-/** People are requestors who are no application; a batch job has none. */
+const DCM = 'http://dicom.nema.org/resources/ontology/DCM';
+const PERSON = /(?:Practitioner|PractitionerRole|Patient|RelatedPerson|Person)\/[A-Za-z0-9.-]{1,64}$/;
+
 export function openedOf(event: AuditEvent): Opened {
-  const human = event.agent.find((agent) => agent.requestor && /^(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)\//.test(relativeOf(agent.who?.reference))) ??
-    event.agent.find((agent) => /^(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)\//.test(relativeOf(agent.who?.reference)));
-  const app = event.agent.find((agent) => agent !== human && (agent.type?.coding ?? []).some((coding) => coding.code === '110150' || coding.code === '110153' || coding.code === 'CST'));
-  const types = (event.entity ?? []).flatMap((entity) => {
-    const type = relativeOf(entity.what?.reference).split('/')[0];
-    return type && type !== 'Patient' ? [type] : [];
-  });
-  const codes = [...(event.subtype ?? []), event.type, ...(event.purposeOfEvent ?? []).flatMap((purpose) => purpose.coding ?? [])];
+  const person = event.agent.map((agent) => PERSON.exec(agent.who?.reference ?? '')?.[0]).find(Boolean);
+  const isPart = (agent: AuditEvent['agent'][number]) => agent.type?.coding?.some((coding) => coding.system?.endsWith('/v3-ParticipationType'));
+  const app = event.agent.find((agent) => agent.who?.identifier?.system?.endsWith('/auth/clients'));
+  const types = (event.entity ?? []).flatMap((entity) => /([A-Z][A-Za-z]+)\/[^/]+$/.exec(entity.what?.reference ?? '')?.[1] ?? []);
   return {
-    who: human?.who?.display ?? human?.name ?? app?.who?.display ?? app?.name ?? event.agent[0]?.who?.display ?? '',
-    reference: human?.who?.reference && relativeOf(human.who.reference),
-    app: app?.who?.display ?? app?.name,
-    action: (event.action ?? 'E') as Opened['action'],
-    types: [...new Set(types)],
-    isEmergency: codes.some((coding) => coding.code === 'BTG' || coding.code === 'ETREAT' || coding.code === '110127' || coding.code === 'break-glass'),
+    person,
+    byAccount: !person && event.agent.some(isPart),
+    app: app?.who?.identifier?.value,
+    did: whatOf(event),
+    types: [...new Set(types)].filter((type) => type !== 'Patient'),
+    wasRefused: event.outcome !== undefined && event.outcome !== '0',
     at: event.recorded,
   };
 }
 
-function relativeOf(reference: string | undefined): string {
-  return /[A-Z][A-Za-z]+\/[A-Za-z0-9.-]{1,64}$/.exec(reference ?? '')?.[0] ?? '';
+function whatOf(event: AuditEvent): Opened['did'] {
+  const subtypes = (event.subtype ?? []).map((coding) => coding.code);
+  if (event.type.system === DCM) {
+    if (subtypes.includes('110127')) return 'emergency';
+    if (event.type.code === '110114') return 'signedIn';
+    if (subtypes.includes('AuthZ-Consent')) return 'allowed';
+  }
+  if (subtypes.some((code) => code?.startsWith('search'))) return 'searched';
+  return ({ C: 'added', R: 'read', U: 'changed', D: 'removed' } as const)[event.action as 'C' | 'R' | 'U' | 'D'] ?? 'used';
 }

@@ -51,7 +51,7 @@ export function eventOf(resource: Stored<FhirResource>): Event | undefined {
       return make(resource.start, what, people, `/visits/${resource.id}`);
     }
     case 'Encounter':
-      return make(resource.period?.start, textOfConcept(resource.type?.[0]) || (resource.class.display ?? ''), [resource.participant?.[0]?.individual?.display, textOfConcept(resource.reasonCode?.[0])]);
+      return make(resource.period?.start, textOfConcept(resource.type?.[0]) || textOfConcept(resource.serviceType), [resource.participant?.[0]?.individual?.display, textOfConcept(resource.reasonCode?.[0])]);
     case 'DocumentReference':
       return make(resource.date, resource.content[0]?.attachment.title ?? textOfConcept(resource.type), [resource.author?.[0]?.display], `/documents?open=${resource.id}`);
     case 'MedicationRequest':

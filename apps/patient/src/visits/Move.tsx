@@ -1,5 +1,5 @@
 /** Moving a visit: the same practitioner and service, at another time. */
-import { Alert, Text } from '@mantine/core';
+import { Text } from '@mantine/core';
 import { CircleAlert } from 'lucide-react';
 import type { Appointment, Bundle } from 'fhir/r4';
 import { useState } from 'react';
@@ -12,6 +12,7 @@ import { useT } from '@medconsult/shared/texts/context';
 import { ConfirmDialog } from '@medconsult/shared/ui/dialog';
 import { Page, Section } from '@medconsult/shared/ui/page';
 import { DataState } from '@medconsult/shared/ui/state';
+import { Note } from '@medconsult/shared/ui/status';
 import { toast } from '@medconsult/shared/ui/toast';
 import { useService } from '../booking/hooks';
 import { practitionerOf, serviceIdOf } from '../booking/offers';
@@ -58,7 +59,7 @@ function Times({ visit }: { visit: Stored<Appointment> }) {
         <Text fw={600}>{time(visit.start ?? '', 'long')}</Text>
         <Text>{whoIn(visit)} · {whatIn(visit)}</Text>
       </Section>
-      {isLate && <Alert mb="md" color="yellow" icon={<CircleAlert size={20} aria-hidden="true" />} title={t('move.late')}>{t('move.lateText', { who: whoIn(visit) })}</Alert>}
+      {isLate && <Note tone="wait" icon={CircleAlert} title={t('move.late')}>{t('move.lateText', { who: whoIn(visit) })}</Note>}
       <TimePicker practitioner={practitionerOf(visit) ?? ''} service={serviceIdOf(visit) ?? ''} ignored={visit.id} busy={move.isPending ? wanted?.id : undefined} onPick={setWanted} />
       <ConfirmDialog
         opened={wanted !== undefined}

@@ -17,7 +17,7 @@ import { saveFile } from '@medconsult/shared/ui/file';
 import { Page, Section } from '@medconsult/shared/ui/page';
 import { PersonFace } from '@medconsult/shared/ui/person';
 import { DataState, FormProblem } from '@medconsult/shared/ui/state';
-import { Label, labelOf, StatusLabel, type Tone, type VisitLabel } from '@medconsult/shared/ui/status';
+import { Label, labelOf, Note, StatusLabel, type Tone, type VisitLabel } from '@medconsult/shared/ui/status';
 import { toast } from '@medconsult/shared/ui/toast';
 import { ZoneNote } from '@medconsult/shared/ui/when';
 import { useTimeLeft } from '../booking/Details';
@@ -103,20 +103,17 @@ function NextStep({ visit, label }: { visit: Stored<Appointment>; label: VisitLa
   const until = holdEnds(visit);
   const left = useTimeLeft(label === 'pending-payment' || label === 'held' ? until : undefined);
   const { icon, tone } = NEXT[label];
-  const Icon = isNew ? PartyPopper : icon;
   return (
-    <div className={classes.next} data-tone={tone} role="status">
-      <Icon size={22} aria-hidden="true" />
-      <div>
-        <strong>{t(isNew ? `visit.new.${label}` : `visit.is.${label}`)}</strong>
-        <span>{t(`visit.next.${label}`)}</span>
+    <div role="status">
+      <Note tone={tone} icon={isNew ? PartyPopper : icon} title={t(isNew ? `visit.new.${label}` : `visit.is.${label}`)}>
+        {t(`visit.next.${label}`)}
         {visit.comment && ['rejected', 'cancelled'].includes(label) && <Text mt={4}>“{visit.comment}”</Text>}
         {until && left > 0 && left < 86_400_000 && (
           <Text mt={4}>
-            {t('visit.left')} <strong aria-live="off" style={{ display: 'inline' }}>{writeCountdown(left)}</strong>
+            {t('visit.left')} <b aria-live="off">{writeCountdown(left)}</b>
           </Text>
         )}
-      </div>
+      </Note>
     </div>
   );
 }

@@ -28,6 +28,8 @@ export function writeTime(instant: Date | string, style: TimeStyle, locale: stri
 
 /** `9:00 – 9:30 AM`; with the day where `style` has one. */
 export function writeRange(start: Date | string, end: Date | string, style: TimeStyle, locale: string, timeZone: string): string {
+  // Over midnight, a range of times alone would name both days.
+  if (style === 'time' && dayOf(start, timeZone) !== dayOf(end, timeZone)) return `${writeTime(start, style, locale, timeZone)} – ${writeTime(end, style, locale, timeZone)}`;
   return formatOf(locale, { ...STYLES[style], timeZone }).formatRange(new Date(start), new Date(end));
 }
 

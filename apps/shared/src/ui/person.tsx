@@ -10,7 +10,7 @@ import { useSession } from '../session/context';
 export function PersonFace({ name, photo, size = 44 }: { name: string; photo?: Attachment[] | undefined; size?: number }) {
   const source = usePicture(photo?.[0]);
   return (
-    <Avatar src={source ?? null} size={size} radius="xl" color="sea" variant="light" alt="" aria-hidden="true">
+    <Avatar src={source ?? null} size={size} radius={1000} color="sea" variant="light" alt="" aria-hidden="true">
       {initialsOf(name)}
     </Avatar>
   );

@@ -1,11 +1,12 @@
 /** What stands where data will be, or would be. */
-import { Alert, Button, Text, Title } from '@mantine/core';
+import { Button, Text, Title } from '@mantine/core';
 import { CircleAlert, WifiOff, type LucideIcon } from 'lucide-react';
 import type { ReactNode } from 'react';
 import { asFailure } from '../fhir/failure';
 import { useSession } from '../session/context';
 import { useT } from '../texts/context';
 import { Lines } from './splash';
+import { Note } from './status';
 import classes from './frame.module.css';
 
 /** What a hook of `fhir/hooks` gives, or several of them put together. */
@@ -92,14 +93,14 @@ export function FormProblem({ error, onReload }: { error: unknown; onReload?: ()
   const failure = asFailure(error);
   const { title, text } = texts(error);
   return (
-    <Alert role="alert" color="red" variant="outline" title={title} icon={<CircleAlert size={20} aria-hidden="true" />} my="sm">
-      {text}
-      {failure.stepUp && (
-        <Button mt="sm" onClick={() => void stepUp(failure.stepUp ?? {})}>{t('failure.prove.action')}</Button>
-      )}
-      {failure.remedy === 'reload' && onReload && (
-        <Button mt="sm" variant="default" onClick={onReload}>{t('app.reload')}</Button>
-      )}
-    </Alert>
+    <div role="alert">
+      <Note tone="bad" icon={CircleAlert} title={title}>
+        <p className={classes.noteText}>{text}</p>
+        {failure.stepUp && <Button onClick={() => void stepUp(failure.stepUp ?? {})}>{t('failure.prove.action')}</Button>}
+        {failure.remedy === 'reload' && onReload && (
+          <Button variant="default" onClick={onReload}>{t('app.reload')}</Button>
+        )}
+      </Note>
+    </div>
   );
 }

@@ -65,3 +65,16 @@ export function Label({ icon: Icon, tone, children }: { icon?: LucideIcon; tone:
     </span>
   );
 }
+
+/** A word beside what it is about, louder than text and quieter than a dialog. */
+export function Note({ tone, icon: Icon, title, children }: { tone: Tone; icon?: LucideIcon; title?: string; children: ReactNode }) {
+  return (
+    <div className={classes.note} data-tone={tone}>
+      {Icon && <Icon size={22} aria-hidden="true" />}
+      <div>
+        {title && <strong>{title}</strong>}
+        <div>{children}</div>
+      </div>
+    </div>
+  );
+}

@@ -3,6 +3,7 @@
 mod access;
 mod access_property;
 mod app;
+mod apps;
 mod audit;
 mod auth;
 mod bench;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,14 @@ use crate::payments::guard::Books;
 use crate::payments::signature::Secrets;
 use crate::payments::stripe::Stripe;
 use crate::payments::till::Payments;
+use crate::prescriptions;
+use crate::prescriptions::authority::RoleCode;
+use crate::prescriptions::formulary::Formulary;
+use crate::prescriptions::guard::Prescriptions;
+use crate::prescriptions::office::Office;
+use crate::prescriptions::printer::Printer;
+use crate::prescriptions::reprint::{self, Reprints};
+use crate::prescriptions::signer::Signer;
 use crate::router;
 use crate::scheduling;
 use crate::scheduling::answers::{AnsweredOnce, Answers};
@@ -70,7 +79,7 @@ pub struct App {
     /// `None` for an open sandbox.
     pub auth: Option<Arc<AuthServer>>,
     pub audit: Arc<Keeper>,
-    pub payments: Arc<Payments>,
+    pub features: Features,
     /// Counts requests; where there is no `auth`, without a limit.
     pub limits: Limits,
     pub database: Database,
@@ -80,6 +89,12 @@ pub struct App {
     /// What was built of our own apps.
     pub files: Arc<Files>,
     pub changes: Arc<Changes>,
+}
+
+/// What the features of the practice work with.
+pub struct Features {
+    pub payments: Arc<Payments>,
+    pub prescriptions: Arc<Office>,
 }
 
 impl App {
@@ -92,14 +107,17 @@ impl App {
             true => Some(audit::key::load(&database.write, &vault(&config)?).await?),
             false => None,
         };
-        let payments = Arc::new(payments_of(&config)?);
+        let features = Features {
+            payments: Arc::new(payments_of(&config)?),
+            prescriptions: Arc::new(office(&config, &database)?),
+        };
         let server = FhirServer::open(
             &database,
             FhirSettings {
                 trail,
                 ..settings(&config)?
             },
-            hooks(&config, &clock, &payments),
+            hooks(&config, &clock, &features),
             clock.clone(),
             ids.clone(),
         );
@@ -135,13 +153,13 @@ impl App {
         };
         let audit = Arc::new(Keeper::new(fhir.clone(), AnchorFile::of(&config.data_dir))?);
         let files = Files::read(&config.apps.folder).context("cannot read the apps")?;
-        let jobs = handlers(&fhir, auth.as_ref(), &payments).context("a schedule cannot be read")?;
+        let jobs = handlers(&fhir, auth.as_ref(), &features).context("a schedule cannot be read")?;
         Ok(Arc::new(Self {
             config,
             fhir,
             auth,
             audit,
-            payments,
+            features,
             limits,
             database,
             clock,
@@ -373,11 +391,35 @@ fn payments_of(config: &Config) -> Result<Payments> {
         stripe,
         secrets: Secrets::new(settings.webhook_secret.reveal()),
         return_url,
+/// What prescriptions are written with.
+///
+/// # Errors
+/// What is wrong with a setting of `[prescriptions]`.
+fn office(config: &Config, database: &Database) -> Result<Office> {
+    let settings = &config.prescriptions;
+    let named = |path: &Path| (!path.as_os_str().is_empty()).then(|| path.to_owned());
+    let formulary = match named(&settings.formulary) {
+        None => Formulary::built_in(),
+        Some(file) => {
+            let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            Formulary::parse(&text).with_context(|| format!("prescriptions.formulary, {}", file.display()))?
+        }
+    };
+    let prescribers = settings.prescribers.iter().map(|text| {
+        RoleCode::read(text).with_context(|| format!("prescriptions.prescribers: {text:?} is not a system|code"))
+    });
+    let for_vault = config.clone();
+    Ok(Office {
+        formulary,
+        signer: Signer::new(database.write.clone(), move || vault(&for_vault)),
+        printer: Arc::new(Printer::new(named(&settings.fonts))),
+        prescribers: prescribers.collect::<Result<_>>()?,
+        valid_days: settings.valid_days,
     })
 }
 
 /// Every hook, in the order in which they run.
-fn hooks(config: &Config, clock: &Clock, payments: &Arc<Payments>) -> Hooks {
+fn hooks(config: &Config, clock: &Clock, features: &Features) -> Hooks {
     let mut guards: Vec<Box<dyn Guard>> = vec![
         Box::new(OwnSearchParameters::new(clock.clone())),
         Box::new(TerminologyUpkeep),
@@ -395,11 +437,15 @@ fn hooks(config: &Config, clock: &Clock, payments: &Arc<Payments>) -> Hooks {
     guards.push(Box::new(Calendars));
     guards.push(Box::new(AnsweredOnce));
     guards.push(Box::new(Books::new(clock.clone())));
+    guards.push(Box::new(Prescriptions {
+        office: features.prescriptions.clone(),
+        clock: clock.clone(),
+    }));
     let directory = Arc::new(Directory::default());
     let mut hooks = Hooks {
         consequences: vec![Box::new(Answers(directory.clone()))],
         guards,
-        reactions: vec![],
+        reactions: vec![Box::new(Reprints)],
         operations: vec![
             Box::new(operations::Validate),
             Box::new(operations::Everything::of_patient()),
@@ -414,13 +460,14 @@ fn hooks(config: &Config, clock: &Clock, payments: &Arc<Payments>) -> Hooks {
             Box::new(BreakGlass),
         ],
     };
-    hooks.operations.extend(payments::operations::all(payments));
+    hooks.operations.extend(payments::operations::all(&features.payments));
     hooks.operations.extend(scheduling::operations::all(&directory));
+    hooks.operations.extend(prescriptions::operations::all(&features.prescriptions));
     hooks
 }
 
 /// The handlers of jobs, and the jobs that come with the clock.
-fn handlers(fhir: &Arc<FhirServer>, auth: Option<&Arc<AuthServer>>, payments: &Arc<Payments>) -> Result<Registry> {
+fn handlers(fhir: &Arc<FhirServer>, auth: Option<&Arc<AuthServer>>, features: &Features) -> Result<Registry> {
     let mut registry = reindex::handlers(Registry::new(), fhir);
     if fhir.settings.full_text {
         let fhir = fhir.clone();
@@ -431,7 +478,8 @@ fn handlers(fhir: &Arc<FhirServer>, auth: Option<&Arc<AuthServer>>, payments: &A
         registry = registry.on(text::JOB, collect).every(text::SCHEDULE, text::JOB)?;
     }
     registry = expiry::register(registry, fhir)?;
-    registry = payments::jobs::register(registry, fhir, payments)?;
+    registry = payments::jobs::register(registry, fhir, &features.payments)?;
+    registry = reprint::register(registry, fhir, &features.prescriptions);
     if let Some(auth) = auth {
         registry = background::register(registry, auth)?;
     }

@@ -38,5 +38,6 @@ pub mod fhir;
 pub mod jobs;
 pub mod knowledge;
 pub mod payments;
+pub mod prescriptions;
 pub mod router;
 pub mod scheduling;

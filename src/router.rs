@@ -37,6 +37,7 @@ use crate::fhir::http::{
 };
 use crate::fhir::trail::{Event, Kind};
 use crate::payments::webhook::{self, Door};
+use crate::prescriptions::verify;
 use crate::scheduling::feed;
 
 /// Bodies smaller than this are sent as they are: they fit into a packet or two, and compressing costs more than it saves.
@@ -199,11 +200,14 @@ fn fhir(app: &App) -> Router {
         .with_state(app.fhir.clone())
 }
 
-/// Open to everyone: what tells how to be let in, and calendars, whose address is the key.
+/// Open to everyone: what tells how to be let in, and calendars and sheets, whose address is the key.
 fn open(app: &App) -> Router {
     let documents = Router::new()
         .route("/fhir/metadata", get(capabilities::handle))
         .route("/calendar/{file}", get(feed::handle))
+        .route("/verify/keys", get(verify::keys))
+        .route("/verify/style.css", get(verify::style))
+        .route("/verify/{secret}", get(verify::handle))
         .with_state(app.fhir.clone());
     let documents = match &app.auth {
         None => documents,
@@ -295,7 +299,7 @@ fn pages(auth: &Arc<AuthServer>) -> Router {
 fn payments(app: &App) -> Router {
     let door = Door {
         server: app.fhir.clone(),
-        payments: app.payments.clone(),
+        payments: app.features.payments.clone(),
     };
     Router::new()
         .route(

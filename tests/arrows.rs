@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("auth", &["base", "jobs", "fhir"]),
     ("edge", &["base", "fhir", "auth"]),
     ("payments", &["base", "jobs", "knowledge", "fhir"]),
+    ("prescriptions", &["base", "jobs", "knowledge", "fhir"]),
     ("scheduling", &["base", "jobs", "knowledge", "fhir"]),
     ("apps", &["base", "fhir", "auth"]),
     // These two know each other: the app serves the routes, and the routes are given the app.
@@ -28,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "auth",
             "edge",
             "payments",
+            "prescriptions",
             "scheduling",
             "apps",
             "config",
@@ -44,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "auth",
             "edge",
             "payments",
+            "prescriptions",
             "scheduling",
             "apps",
             "config",

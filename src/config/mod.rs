@@ -14,6 +14,7 @@ mod identity;
 mod load;
 mod mail;
 mod payments;
+mod prescriptions;
 mod secret;
 mod server;
 mod storage;
@@ -29,6 +30,7 @@ pub use fhir::{FhirConfig, JobsConfig, SearchConfig};
 pub use identity::{AuditConfig, Auth, FactorDemand, FactorsConfig, IdentityConfig, ProviderConfig};
 pub use mail::MailConfig;
 pub use payments::PaymentsConfig;
+pub use prescriptions::PrescriptionsConfig;
 pub use secret::{DatabaseUrl, Secret};
 pub use server::{HttpConfig, LimitsConfig, LogConfig, TlsConfig};
 pub use storage::{DatabaseConfig, PostgresConfig};
@@ -55,6 +57,7 @@ pub struct Config {
     pub identity: IdentityConfig,
     pub mail: MailConfig,
     pub payments: PaymentsConfig,
+    pub prescriptions: PrescriptionsConfig,
     pub search: SearchConfig,
     pub jobs: JobsConfig,
     pub audit: AuditConfig,
@@ -84,6 +87,7 @@ impl Default for Config {
             identity: IdentityConfig::default(),
             mail: MailConfig::default(),
             payments: PaymentsConfig::default(),
+            prescriptions: PrescriptionsConfig::default(),
             search: SearchConfig::default(),
             jobs: JobsConfig::default(),
             audit: AuditConfig::default(),

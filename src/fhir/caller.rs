@@ -168,6 +168,29 @@ impl Caller {
             needed.letters()
         )))
     }
+
+    /// Refuses what no scope of the token allows on a type, whoever holds it: for what is judged otherwise, and then done in
+    /// the name of the practice.
+    ///
+    /// # Errors
+    /// 403, with the letters that it takes.
+    pub fn require_on(&self, letters: Permissions, resource_type: &str) -> Result<(), FhirError> {
+        let Some(granted) = self.grant().filter(|_| !self.is_unrestricted) else {
+            return Ok(());
+        };
+        let of_type = granted
+            .scopes
+            .iter()
+            .filter(|scope| scope.resource_type.is_none_or(|named| named == resource_type));
+        let held = of_type.fold(Permissions::NONE, |held, scope| held | scope.permissions);
+        match held.contain(letters) {
+            true => Ok(()),
+            false => Err(FhirError::forbidden(format!(
+                "The token's scopes do not allow this: it takes .{} on {resource_type}.",
+                letters.letters()
+            ))),
+        }
+    }
 }
 
 impl Granted {
@@ -212,5 +235,28 @@ mod tests {
         assert!(Caller::sandbox().require(Permissions::ALL).is_ok());
         assert!(reader.practice().require(Permissions::ALL).is_ok());
         assert_eq!(reader.practice().grant(), reader.grant());
+    }
+
+    #[test]
+    fn a_token_without_the_letters_may_do_nothing_on_a_type() {
+        let scope = |resource_type, permissions| ScopeGrant {
+            context: ScopeContext::User,
+            resource_type,
+            permissions,
+            filter: None,
+        };
+        let holder = Caller::granted(Granted {
+            scopes: vec![
+                scope(Some("Appointment"), Permissions::LOOK),
+                scope(Some("Slot"), Permissions::ALL),
+            ],
+            ..Granted::default()
+        });
+        let error = holder.require_on(Permissions::UPDATE, "Appointment").unwrap_err();
+        assert_eq!(error.status, 403);
+        assert!(error.to_json().contains(".u on Appointment"), "{}", error.to_json());
+        assert!(holder.require_on(Permissions::CREATE, "Slot").is_ok());
+        assert!(holder.require_on(Permissions::LOOK, "Appointment").is_ok());
+        assert!(Caller::sandbox().require_on(Permissions::ALL, "Appointment").is_ok());
     }
 }

@@ -139,10 +139,15 @@ impl Parameters {
 
     /// The value of a complex parameter, or the resource.
     pub fn value(&self, name: &str) -> Option<&Value> {
+        self.values(name).next()
+    }
+
+    /// The same of one that may come several times.
+    pub fn values<'p>(&'p self, name: &str) -> impl Iterator<Item = &'p Value> {
         self.0
             .iter()
-            .filter(|parameter| parameter.name == name)
-            .find_map(|parameter| match &parameter.value {
+            .filter(move |parameter| parameter.name == name)
+            .filter_map(|parameter| match &parameter.value {
                 Input::Complex(_, value) | Input::Resource(value) => Some(value),
                 Input::Text(_) => None,
             })

@@ -18,7 +18,7 @@
 use serde_json::Value;
 
 use super::visit;
-use crate::fhir::access::{Permissions, Role};
+use crate::fhir::access::Role;
 use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
 use crate::fhir::resource::StoredResource;
@@ -34,28 +34,6 @@ pub enum Side {
 /// Whether this is a patient's own doing, rather than the practice's on their behalf.
 pub fn is_patient(caller: &Caller) -> bool {
     !caller.is_unrestricted() && caller.user().is_some_and(|user| user.role == Role::Patient)
-}
-
-/// Refuses what no scope of the token allows, whoever holds it.
-///
-/// # Errors
-/// 403, with the letters that it takes.
-pub fn require_scope(caller: &Caller, letters: Permissions, resource_type: &str) -> Result<(), FhirError> {
-    let Some(granted) = caller.grant().filter(|_| !caller.is_unrestricted()) else {
-        return Ok(());
-    };
-    let of_type = granted
-        .scopes
-        .iter()
-        .filter(|scope| scope.resource_type.is_none_or(|named| named == resource_type));
-    let held = of_type.fold(Permissions::NONE, |held, scope| held | scope.permissions);
-    match held.contain(letters) {
-        true => Ok(()),
-        false => Err(FhirError::forbidden(format!(
-            "The token's scopes do not allow this: it takes .{} on {resource_type}.",
-            letters.letters()
-        ))),
-    }
 }
 
 /// `Patient/…` of a caller who is a patient, or whose token is about one.
@@ -140,7 +118,6 @@ pub async fn visit(server: &FhirServer, caller: &Caller, id: &str) -> Result<(St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fhir::access::{ScopeContext, ScopeGrant};
     use crate::fhir::caller::{Granted, User};
 
     fn person(role: Role, fhir_user: &str) -> Caller {
@@ -172,29 +149,6 @@ mod tests {
         assert_eq!(side(&other, None).unwrap_err().status, 403);
         let patient = person(Role::Patient, "Patient/p");
         assert_eq!(require_practice(&patient, practitioner).unwrap_err().status, 403);
-    }
-
-    #[test]
-    fn a_token_without_the_letters_moves_nothing() {
-        let scope = |resource_type, permissions| ScopeGrant {
-            context: ScopeContext::User,
-            resource_type,
-            permissions,
-            filter: None,
-        };
-        let holder = Caller::granted(Granted {
-            scopes: vec![
-                scope(Some("Appointment"), Permissions::LOOK),
-                scope(Some("Slot"), Permissions::ALL),
-            ],
-            ..Granted::default()
-        });
-        let error = require_scope(&holder, Permissions::UPDATE, "Appointment").unwrap_err();
-        assert_eq!(error.status, 403);
-        assert!(error.to_json().contains(".u on Appointment"), "{}", error.to_json());
-        assert!(require_scope(&holder, Permissions::CREATE, "Slot").is_ok());
-        assert!(require_scope(&holder, Permissions::LOOK, "Appointment").is_ok());
-        assert!(require_scope(&Caller::sandbox(), Permissions::ALL, "Appointment").is_ok());
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod jobs;
 mod load;
 mod operations;
 mod payments;
+mod prescriptions;
 mod profiles;
 mod scheduling;
 mod search;

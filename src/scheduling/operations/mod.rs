@@ -76,7 +76,7 @@ impl Operation for AtDesk {
         };
         Box::pin(async move {
             let (letters, resource_type) = self.letters;
-            authority::require_scope(caller, letters, resource_type)?;
+            caller.require_on(letters, resource_type)?;
             (self.run)(desk, input).await
         })
     }

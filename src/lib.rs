@@ -6,8 +6,8 @@
 //! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth, features }  ←  { apps, edge }  ←  app, router  ←  commands, main
 //! ```
 //!
-//! Features, which never import each other: `payments`, `scheduling`. An arrow points at what is imported. `tests/arrows.rs` reads every `use crate::` and fails on one that runs the
-//! wrong way.
+//! The features (`payments`, `prescriptions`, `scheduling`) never import each other. An arrow points at what is imported.
+//! `tests/arrows.rs` reads every `use crate::` and fails on one that runs the wrong way.
 //!
 //! | room | what it holds |
 //! |---|---|
@@ -20,6 +20,7 @@
 //! | [`edge`] | around every request: its client, how often, from which web page |
 //! | [`payments`] | what a visit costs, how it is paid and given back |
 //! | [`apps`] | the apps of `apps/`: their files, their registration, what changes elsewhere |
+//! | [`prescriptions`] | dosages, checks, signatures, printed sheets |
 //! | [`scheduling`] | calendars, visits, and what becomes of them |
 //! | [`app`], [`router`], [`config`] | how the parts are put together, every route, every setting |
 //! | [`conformance`] | HL7's suites, and the record of what passes |

@@ -25,7 +25,19 @@ impl Machine {
                 script.replace(&format!(" {root}"), &format!(" {}/none{root}", machine.0.display()))
             });
         fs::write(machine.0.join("setup"), script).unwrap();
+        for font in ["NotoSans-Regular.ttf", "DroidSansFallbackFull.ttf"] {
+            machine.add_font(font);
+        }
         machine
+    }
+
+    fn fonts(&self) -> PathBuf {
+        self.0.join("none/usr/share/fonts/truetype")
+    }
+
+    fn add_font(&self, name: &str) {
+        fs::create_dir_all(self.fonts()).unwrap();
+        fs::write(self.fonts().join(name), "").unwrap();
     }
 
     /// Adds a program, which writes down that it was called.
@@ -117,12 +129,31 @@ fn what_only_tests_need_is_installed_for_tests_only() {
     let server = [("cc", ""), ("initdb", ""), ("postgres", ""), ("apt-get", ""), ROOT];
     let (done, said, installs) = Machine::with("tests", &server).set_up_for(&["tests"], &[]);
     assert!(done, "{said}");
-    assert_eq!(installs, [format!("{INSTALL} chromium python3-venv")]);
-    let whole = [&server[..], &[("chromium-browser", ""), ("python3", "")]].concat();
+    assert_eq!(
+        installs,
+        [format!("{INSTALL} chromium python3-venv poppler-utils zbar-tools")]
+    );
+    let more = ["chromium-browser", "python3", "pdftoppm", "zbarimg"].map(|program| (program, ""));
+    let whole = [&server[..], &more].concat();
     assert_eq!(
         Machine::with("tests-whole", &whole).set_up_for(&["tests"], &[]),
         (true, String::new(), vec![])
     );
+}
+
+#[test]
+fn fonts_are_installed_where_a_sheet_would_have_gaps() {
+    let server = [("cc", ""), ("initdb", ""), ("postgres", ""), ("apt-get", ""), ROOT];
+    let machine = Machine::with("fonts", &server);
+    fs::remove_dir_all(machine.fonts()).unwrap();
+    let (done, said, installs) = machine.set_up(&[]);
+    assert!(done, "{said}");
+    assert_eq!(installs, [format!("{INSTALL} fonts-noto-core fonts-droid-fallback")]);
+    // Larger ones of the same alphabets will do.
+    machine.add_font("NotoSans[wght].ttf");
+    machine.add_font("NotoSansCJK-Regular.ttc");
+    fs::remove_file(machine.0.join("calls")).unwrap();
+    assert_eq!(machine.set_up(&[]), (true, String::new(), vec![]));
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::fhir::error::{FhirError, Issue, IssueType};
 use crate::fhir::hooks::{Change, Draft, Guard};
 
 /// The elements that change with the status, and those that are no content.
-const MOVES: [&str; 5] = ["status", "statusReason", "meta", "text", "id"];
+const MOVES: [&str; 4] = ["status", "statusReason", "meta", "id"];
 
 /// The longest number of a sheet.
 const LONGEST_NUMBER: usize = 40;

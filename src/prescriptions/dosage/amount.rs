@@ -155,7 +155,7 @@ fn ucum(quantity: &Value) -> Option<&str> {
 }
 
 /// A span of time in days: only spans of which each is as long as the other.
-pub fn days(quantity: &Value) -> Option<BigRational> {
+fn days(quantity: &Value) -> Option<BigRational> {
     let value = decimal(&quantity["value"])?.to_rational();
     let code = quantity["code"].as_str().or(quantity["unit"].as_str())?;
     days_of(code).map(|days| value * days)
@@ -214,7 +214,7 @@ pub fn quantity_words(quantity: &Value, element: &'static str, problems: &mut Ve
 }
 
 /// `1 to 2 tablets`
-fn range_words(range: &Value, element: &'static str, problems: &mut Vec<Problem>) -> Option<String> {
+pub fn range_words(range: &Value, element: &'static str, problems: &mut Vec<Problem>) -> Option<String> {
     let (low, high) = (&range["low"], &range["high"]);
     match (low.is_null(), high.is_null()) {
         (false, true) => return quantity_words(low, element, problems).map(|words| format!("at least {words}")),

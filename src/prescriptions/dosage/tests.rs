@@ -155,7 +155,7 @@ fn a_structure_reads_as_a_sentence() {
                 repeat(json!({"frequency": 1, "period": 1, "periodUnit": "d",
                 "boundsRange": {"low": ucum(5.0, "d"), "high": ucum(7.0, "d")}})),
             ),
-            "Take 1 tablet by mouth once a day for 5 days to 7 days.",
+            "Take 1 tablet by mouth once a day for 5 to 7 days.",
         ),
         (
             dose(

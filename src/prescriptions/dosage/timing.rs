@@ -4,7 +4,7 @@ use num_rational::BigRational;
 use serde_json::Value;
 
 use super::Problem;
-use super::amount::{days, days_of, decimal, number, quantity_words};
+use super::amount::{days_of, decimal, number, quantity_words, range_words};
 use super::words::{self, list};
 use crate::knowledge::fhirpath::values::Decimal;
 use crate::prescriptions::concept;
@@ -351,19 +351,7 @@ fn bounds(repeat: &Value, problems: &mut Vec<Problem>) -> Option<String> {
         return quantity_words(duration, ELEMENT, problems).map(|words| format!("for {words}"));
     }
     if let Some(range) = repeat.get("boundsRange") {
-        let (low, high) = (&range["low"], &range["high"]);
-        if days(low).zip(days(high)).is_some_and(|(low, high)| low > high) {
-            problems.push(Problem::new(ELEMENT, "It goes from less to more."));
-        }
-        let words = |quantity: &Value, problems: &mut Vec<Problem>| quantity_words(quantity, ELEMENT, problems);
-        return match (low.is_null(), high.is_null()) {
-            (false, false) => {
-                let (low, high) = (words(low, problems)?, words(high, problems)?);
-                Some(format!("for {low} to {high}"))
-            }
-            (true, _) => words(high, problems).map(|high| format!("for up to {high}")),
-            (false, true) => words(low, problems).map(|low| format!("for at least {low}")),
-        };
+        return range_words(range, ELEMENT, problems).map(|words| format!("for {words}"));
     }
     let period = repeat.get("boundsPeriod")?;
     let (start, end) = (period["start"].as_str(), period["end"].as_str());

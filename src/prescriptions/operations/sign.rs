@@ -220,6 +220,8 @@ impl Drafts {
         let contents = self.records.iter().map(|record| {
             let mut content = record.content.clone();
             content["status"] = json!("active");
+            // Words that the signature does not cover, and that might say something else.
+            content.as_object_mut().and_then(|members| members.shift_remove("text"));
             if content["dispenseRequest"]["validityPeriod"]["end"].is_null() {
                 let validity = sheet::validity(practitioner, server.clock.now(), office.valid_days);
                 content["dispenseRequest"]["validityPeriod"] = validity;

@@ -7,7 +7,7 @@ mod printing;
 mod rules;
 mod signing;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use medconsult::base::Clock;
@@ -38,6 +38,9 @@ use crate::bench::{Bench, bench_through};
 
 const BASE: &str = "https://medconsult.example/fhir";
 const ROLES: &str = "http://terminology.hl7.org/CodeSystem/practitioner-role";
+
+/// Looks for fonts once for all tests.
+static PRINTER: LazyLock<Arc<Printer>> = LazyLock::new(|| Arc::new(Printer::new(None)));
 
 struct Practice {
     bench: Bench,
@@ -94,7 +97,7 @@ impl Practice {
         let office = Arc::new(Office {
             formulary: Formulary::built_in(),
             signer: Signer::new(pool, move || Ok(Vault::new(&key)?)),
-            printer: Arc::new(Printer::new(None)),
+            printer: PRINTER.clone(),
             prescribers: vec![RoleCode::read(&format!("{ROLES}|doctor")).unwrap()],
             valid_days: 90,
         });

@@ -117,7 +117,7 @@ async fn print(
         fingerprint: "4f0c 99ab 1234 5678 9abc def0 1122 3344",
         reprinted: None,
     };
-    Arc::new(Printer::new(None)).print(&sheet.data().unwrap(), URL).await
+    PRINTER.print(&sheet.data().unwrap(), URL).await
 }
 
 fn page_sizes(pdf: &Path) -> Vec<(f64, f64)> {
@@ -228,8 +228,9 @@ async fn names_of_all_alphabets_are_printed() {
             &[signed("Metformin")],
             Paper::A4,
             State::Active,
-        );
-        let text = text_of(&folder, &pdf.await.unwrap());
+        )
+        .await;
+        let text = text_of(&folder, &pdf.unwrap());
         // Marks that say in which direction text runs are none of its letters.
         let plain: String = text.chars().filter(|c| !matches!(c, '\u{202a}'..='\u{202e}')).collect();
         assert!(plain.contains(name), "{name} in {plain}");
@@ -243,8 +244,9 @@ async fn a_character_without_a_font_is_an_error() {
         &[signed("Metformin")],
         Paper::A4,
         State::Active,
-    );
-    match pdf.await {
+    )
+    .await;
+    match pdf {
         Err(PrintError::Unprintable(characters)) => assert_eq!(characters, ['\u{10fffd}']),
         other => panic!("{other:?}"),
     }
@@ -265,8 +267,9 @@ async fn text_is_text_whatever_it_looks_like() {
         &[signed("#import \"/etc/passwd\"")],
         Paper::A4,
         State::Active,
-    );
-    let text = text_of(&folder, &pdf.await.unwrap());
+    )
+    .await;
+    let text = text_of(&folder, &pdf.unwrap());
     for said in [name, "= Not a heading // nor a comment", "#import \"/etc/passwd\""] {
         assert!(text.contains(said), "{said} in {text}");
     }

@@ -1,5 +1,7 @@
 //! The composition root: where the parts of the server are put together, and where every hook is listed.
 
+mod mail;
+
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,6 +16,7 @@ use sqlx::migrate::MigrateError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::mail::MailRoom;
 use crate::apps;
 use crate::apps::changes::Changes;
 use crate::apps::files::Files;
@@ -25,7 +28,6 @@ use crate::auth::accounts::Role;
 use crate::auth::clients::keys::KeySets;
 use crate::auth::factors::passkeys::RelyingParty;
 use crate::auth::factors::policy::{Demand, FactorPolicy};
-use crate::auth::mail::Mailer;
 use crate::auth::passwords::Passwords;
 use crate::auth::provider::{Provider, ProviderSettings};
 use crate::auth::{AuthServer, background};
@@ -38,7 +40,7 @@ use crate::config::{Auth, Config, FactorDemand};
 use crate::fhir::access::BreakGlass;
 use crate::fhir::access::policy::{BUILT_IN, Policies};
 use crate::fhir::access::relations;
-use crate::fhir::hooks::{Guard, Hooks};
+use crate::fhir::hooks::{Guard, Hooks, Reaction};
 use crate::fhir::integrity::ReferentialIntegrity;
 use crate::fhir::metadata::OAuthEndpoints;
 use crate::fhir::operations;
@@ -49,6 +51,9 @@ use crate::fhir::server::{FhirServer, FhirSettings};
 use crate::fhir::step_up::SigningIsProved;
 use crate::fhir::terminology::upkeep::TerminologyUpkeep;
 use crate::jobs::{Registry, Worker};
+use crate::mail::Outbox;
+use crate::mail::provider_events::ProviderEvents;
+use crate::messaging::reaction::Events;
 use crate::payments;
 use crate::payments::guard::Books;
 use crate::payments::signature::Secrets;
@@ -80,6 +85,8 @@ pub struct App {
     pub auth: Option<Arc<AuthServer>>,
     pub audit: Arc<Keeper>,
     pub features: Features,
+    /// Takes what a provider of mails tells; `None` without its key.
+    pub provider_events: Option<Arc<ProviderEvents>>,
     /// Counts requests; where there is no `auth`, without a limit.
     pub limits: Limits,
     pub database: Database,
@@ -135,11 +142,7 @@ impl App {
                 ids: ids.clone(),
                 vault: vault(&config)?,
                 passwords: Passwords::default(),
-                mailer: Mailer::new(
-                    config.mail.server.reveal(),
-                    &config.mail.from,
-                    config.data_dir.join("mail"),
-                )?,
+                outbox: Outbox::new(Arc::new(vault(&config)?), clock.clone()),
                 key_sets: KeySets::new(Outbound::new(config.identity.private_hosts.clone(), KEYS_PATIENCE)?),
                 issuer: config.root_url(),
                 endpoints,
@@ -153,13 +156,16 @@ impl App {
         };
         let audit = Arc::new(Keeper::new(fhir.clone(), AnchorFile::of(&config.data_dir))?);
         let files = Files::read(&config.apps.folder).context("cannot read the apps")?;
-        let jobs = handlers(&fhir, auth.as_ref(), &features).context("a schedule cannot be read")?;
+        let mail = auth.as_ref().map(|auth| MailRoom::build(&config, &database, auth));
+        let mail = mail.transpose()?;
+        let jobs = handlers(&fhir, auth.as_ref(), &features, mail.as_ref()).context("a schedule cannot be read")?;
         Ok(Arc::new(Self {
             config,
             fhir,
             auth,
             audit,
             features,
+            provider_events: mail.and_then(|mail| mail.provider_events),
             limits,
             database,
             clock,
@@ -441,11 +447,15 @@ fn hooks(config: &Config, clock: &Clock, features: &Features) -> Hooks {
         office: features.prescriptions.clone(),
         clock: clock.clone(),
     }));
+    let mut reactions: Vec<Box<dyn Reaction>> = vec![Box::new(Reprints)];
+    if config.auth == Auth::On && config.mail.events {
+        reactions.push(Box::new(Events));
+    }
     let directory = Arc::new(Directory::default());
     let mut hooks = Hooks {
         consequences: vec![Box::new(Answers(directory.clone()))],
         guards,
-        reactions: vec![Box::new(Reprints)],
+        reactions,
         operations: vec![
             Box::new(operations::Validate),
             Box::new(operations::Everything::of_patient()),
@@ -467,7 +477,12 @@ fn hooks(config: &Config, clock: &Clock, features: &Features) -> Hooks {
 }
 
 /// The handlers of jobs, and the jobs that come with the clock.
-fn handlers(fhir: &Arc<FhirServer>, auth: Option<&Arc<AuthServer>>, features: &Features) -> Result<Registry> {
+fn handlers(
+    fhir: &Arc<FhirServer>,
+    auth: Option<&Arc<AuthServer>>,
+    features: &Features,
+    mail: Option<&MailRoom>,
+) -> Result<Registry> {
     let mut registry = reindex::handlers(Registry::new(), fhir);
     if fhir.settings.full_text {
         let fhir = fhir.clone();
@@ -482,6 +497,9 @@ fn handlers(fhir: &Arc<FhirServer>, auth: Option<&Arc<AuthServer>>, features: &F
     registry = reprint::register(registry, fhir, &features.prescriptions);
     if let Some(auth) = auth {
         registry = background::register(registry, auth)?;
+    }
+    if let Some(mail) = mail {
+        registry = mail.register(registry)?;
     }
     Ok(registry)
 }

@@ -6,7 +6,7 @@
 //! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth, features }  ←  { apps, edge }  ←  app, router  ←  commands, main
 //! ```
 //!
-//! The features (`payments`, `prescriptions`, `scheduling`) never import each other. An arrow points at what is imported.
+//! `mail` stands on `jobs`, for `auth` and `messaging`. The features (`messaging`, `payments`, `prescriptions`, `scheduling`) never import each other. An arrow points at what is imported.
 //! `tests/arrows.rs` reads every `use crate::` and fails on one that runs the wrong way.
 //!
 //! | room | what it holds |
@@ -16,8 +16,10 @@
 //! | [`knowledge`] | R4 in memory: definitions, FHIRPath, validation. No HTTP, no SQL |
 //! | [`fhir`] | the server: interactions, search, commit, store |
 //! | [`audit`] | AuditEvents out of the trail, and proof that none was changed, added or taken away |
+//! | [`mail`] | mails: what waits, the words, how they leave. Knows no FHIR |
 //! | [`auth`] | who may do what: applications, tokens, and the caller of a request |
 //! | [`edge`] | around every request: its client, how often, from which web page |
+//! | [`messaging`] | what people are told by mail of what happens |
 //! | [`payments`] | what a visit costs, how it is paid and given back |
 //! | [`apps`] | the apps of `apps/`: their files, their registration, what changes elsewhere |
 //! | [`prescriptions`] | dosages, checks, signatures, printed sheets |
@@ -38,6 +40,8 @@ pub mod edge;
 pub mod fhir;
 pub mod jobs;
 pub mod knowledge;
+pub mod mail;
+pub mod messaging;
 pub mod payments;
 pub mod prescriptions;
 pub mod router;

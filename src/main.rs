@@ -7,7 +7,7 @@ use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use medconsult::base::{secrets, telemetry};
 use medconsult::commands::{
-    access, audit, bench, client, config, conformance, key, load, migrate, schemas, serve, user, worker,
+    access, audit, bench, client, config, conformance, key, load, mail, migrate, schemas, serve, user, worker,
 };
 use medconsult::config::Config;
 
@@ -37,6 +37,7 @@ enum Command {
     Client(client::Args),
     Access(access::Args),
     Key(key::Args),
+    Mail(mail::Args),
     Audit(audit::Args),
     Worker(worker::Args),
     Migrate(migrate::Args),
@@ -68,6 +69,7 @@ async fn run(program: Program) -> Result<()> {
         Command::Client(args) => client::run(args, config).await,
         Command::Access(args) => access::run(args, config).await,
         Command::Key(args) => key::run(args, config).await,
+        Command::Mail(args) => mail::run(args, config).await,
         Command::Audit(args) => audit::run(args, config).await,
         Command::Worker(args) => worker::run(args, config).await,
         Command::Migrate(args) => migrate::run(args, config).await,

@@ -36,6 +36,7 @@ use crate::fhir::http::{
     capabilities, create, delete, envelope, history, operation, patch, read, search, transaction, update, vread,
 };
 use crate::fhir::trail::{Event, Kind};
+use crate::mail::provider_events;
 use crate::payments::webhook::{self, Door};
 use crate::prescriptions::verify;
 use crate::scheduling::feed;
@@ -344,10 +345,22 @@ async fn follow_changes(
 /// What those ask who watch over the server.
 fn other(app: &Arc<App>) -> Router {
     Router::new()
+        .merge(mail_events(app))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(app.clone())
         .method_not_allowed_fallback(other_method)
+}
+
+/// What a provider of mails tells, if there is one.
+fn mail_events(app: &App) -> Router<Arc<App>> {
+    let Some(events) = app.provider_events.clone() else {
+        return Router::new();
+    };
+    Router::new()
+        .route("/mail/events", post(provider_events::handle))
+        .layer(DefaultBodyLimit::max(provider_events::LONGEST))
+        .with_state(events)
 }
 
 /// gzip or zstd, whichever the client prefers. What is already compressed, as an image in a Binary, stays as it is; and so do

@@ -152,6 +152,15 @@ impl Account {
         row.map(|row| Account::of_row(&row)).transpose()
     }
 
+    /// The address of whoever has this profile (`Patient/…`, `Practitioner/…`) and an open account.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn address_of(database: impl PgExecutor<'_>, profile: &str) -> Result<Option<String>, sqlx::Error> {
+        let sql = "SELECT email FROM account WHERE profile = $1 AND active ORDER BY created_at LIMIT 1";
+        sqlx::query_scalar(sql).bind(profile).fetch_optional(database).await
+    }
+
     /// What there is at this address, closed accounts too.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What this room does when nobody waits: mails, forgotten passwords, and the removal of what has expired.
+//! What this room does when nobody waits: forgotten passwords, and the removal of what has expired.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::accounts::{Account, Found};
 use super::links::{Link, Purpose};
-use super::mail::{self, Mail};
+use super::mail::Mail;
 use super::{AuthServer, keys, tokens};
 use crate::base::crypto::Vault;
 use crate::jobs::{Job, JobError, NewJob, Registry};
@@ -24,12 +24,8 @@ const FORGOTTEN: &str = "auth.forgotten";
 /// # Errors
 /// None in practice: the pattern of the schedule is fixed.
 pub fn register(registry: Registry, auth: &Arc<AuthServer>) -> Result<Registry> {
-    let (sweeper, mailer, rememberer, keeper) = (auth.clone(), auth.clone(), auth.clone(), auth.clone());
+    let (sweeper, rememberer, keeper) = (auth.clone(), auth.clone(), auth.clone());
     let registry = registry
-        .on(mail::SEND, move |job| {
-            let auth = mailer.clone();
-            async move { auth.mailer.send(&auth.vault, &job).await }
-        })
         .on(FORGOTTEN, move |job| {
             let auth = rememberer.clone();
             async move { send_reset_link(&auth, &job).await }
@@ -48,12 +44,10 @@ pub fn register(registry: Registry, auth: &Arc<AuthServer>) -> Result<Registry> 
     Ok(registry.every("17 * * * *", SWEEP)?.every("42 3 * * *", KEYS)?)
 }
 
-/// Mails a link to whoever has an account with this address, if anybody has.
-pub fn forgotten(vault: &Vault, email: &str) -> NewJob {
-    NewJob::new(
-        FORGOTTEN,
-        json!({"sealed": STANDARD.encode(vault.seal(FORGOTTEN, email.as_bytes()))}),
-    )
+/// Mails a link to whoever has an account with this address, if anybody has, in one of these languages.
+pub fn forgotten(vault: &Vault, email: &str, languages: &str) -> NewJob {
+    let sealed = STANDARD.encode(vault.seal(FORGOTTEN, email.as_bytes()));
+    NewJob::new(FORGOTTEN, json!({"sealed": sealed, "languages": languages}))
 }
 
 /// Run twice, it mails two links, of which each works.
@@ -81,7 +75,8 @@ async fn send_reset_link(auth: &AuthServer, job: &Job) -> Result<(), JobError> {
         None => None,
     };
     if let Some(mail) = mail {
-        mail.enqueue(&mut transaction, &auth.vault, now).await?;
+        let languages = job.payload["languages"].as_str().unwrap_or_default();
+        mail.enqueue(&mut transaction, auth, languages).await?;
     }
     transaction.commit().await?;
     Ok(())

@@ -9,7 +9,7 @@
 //! | [`passwords`], [`factors`] | how they prove who they are |
 //! | [`sessions`] | browsers that are signed in |
 //! | [`provider`] | signing in at another OpenID provider |
-//! | [`links`], [`mail`] | links that are mailed to prove an address |
+//! | [`links`], [`mail`] | links that are mailed to prove an address, and what else people are told of their accounts |
 //! | [`throttle`] | how often something may be tried |
 //! | [`pages`] | what people see of all this |
 //! | [`clients`] | applications that an operator registered |
@@ -47,7 +47,6 @@ use sqlx::PgPool;
 use self::clients::keys::KeySets;
 use self::factors::passkeys::RelyingParty;
 use self::factors::policy::FactorPolicy;
-use self::mail::Mailer;
 use self::passwords::Passwords;
 use self::provider::Provider;
 use crate::base::crypto::Vault;
@@ -55,6 +54,7 @@ use crate::base::limits::Limits;
 use crate::base::{Clock, IdGenerator};
 use crate::fhir::metadata::OAuthEndpoints;
 use crate::fhir::server::FhirServer;
+use crate::mail::Outbox;
 
 /// Everything that says who a caller is; shared by all requests.
 pub struct AuthServer {
@@ -64,7 +64,7 @@ pub struct AuthServer {
     pub ids: IdGenerator,
     pub vault: Vault,
     pub passwords: Passwords,
-    pub mailer: Mailer,
+    pub outbox: Outbox,
     pub key_sets: KeySets,
     /// The address of the whole server, without a slash at the end, by which tokens, assertions and links call it.
     pub issuer: String,

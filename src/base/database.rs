@@ -48,6 +48,14 @@ impl Database {
         }
     }
 
+    /// A pool of its own on the same database, for work that must not take connections from requests.
+    pub fn apart(&self, size: u32) -> PgPool {
+        let options = PgPoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(ACQUIRE_TIMEOUT);
+        options.connect_lazy_with(self.write.connect_options().as_ref().clone())
+    }
+
     /// Waits until every connection is back and closes it.
     pub async fn close(&self) {
         tokio::join!(self.write.close(), self.read.close());

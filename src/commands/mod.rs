@@ -8,6 +8,7 @@ pub mod config;
 pub mod conformance;
 pub mod key;
 pub mod load;
+pub mod mail;
 pub mod migrate;
 mod operator;
 pub mod schemas;

@@ -102,6 +102,13 @@ impl Config {
         read("database.url", &database.url_file, is_set, &mut database.url)?;
         let is_set = !mail.server.reveal().is_empty();
         read("mail.server", &mail.server_file, is_set, &mut mail.server)?;
+        let is_set = !mail.provider_key.reveal().is_empty();
+        read(
+            "mail.provider_key",
+            &mail.provider_key_file,
+            is_set,
+            &mut mail.provider_key,
+        )?;
         let payments = &mut self.payments;
         let is_set = !payments.stripe_key.reveal().is_empty();
         read(

@@ -127,6 +127,7 @@ impl Config {
         let files = [
             &self.database.url_file,
             &self.mail.server_file,
+            &self.mail.provider_key_file,
             &self.payments.stripe_key_file,
             &self.payments.webhook_secret_file,
             &self.identity.master_key_file,
@@ -187,6 +188,12 @@ impl Config {
         }
         if self.search.timeout_seconds == 0 {
             bail!("search.timeout_seconds must be at least 1");
+        }
+        if !self.mail.server.reveal().is_empty() && !self.mail.provider.is_empty() {
+            bail!("mails leave by mail.server or by mail.provider: leave one of them out");
+        }
+        if self.mail.connections == 0 {
+            bail!("mail.connections must be at least 1");
         }
         if self.database.write_connections == 0 || self.database.read_connections == 0 {
             bail!("database.write_connections and database.read_connections must be at least 1");

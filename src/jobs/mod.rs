@@ -21,6 +21,8 @@ pub mod registry;
 pub mod schedule;
 pub mod worker;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use serde_json::Value;
@@ -39,7 +41,7 @@ const DEFAULT_MAX_ATTEMPTS: i32 = 10;
 /// A job to be enqueued.
 #[derive(Clone, Debug)]
 pub struct NewJob {
-    kind: &'static str,
+    kind: Cow<'static, str>,
     payload: Value,
     key: Option<String>,
     depth: i32,
@@ -49,9 +51,9 @@ pub struct NewJob {
 
 impl NewJob {
     /// A job for the handler `kind`, to be run as soon as its transaction has committed.
-    pub fn new(kind: &'static str, payload: Value) -> Self {
+    pub fn new(kind: impl Into<Cow<'static, str>>, payload: Value) -> Self {
         Self {
-            kind,
+            kind: kind.into(),
             payload,
             key: None,
             depth: 0,
@@ -107,7 +109,7 @@ pub async fn enqueue(connection: &mut PgConnection, now: Timestamp, jobs: &[NewJ
          SELECT pg_notify($8, '')",
     )
     .bind(now.to_sqlx())
-    .bind(jobs.iter().map(|job| job.kind).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| &*job.kind).collect::<Vec<_>>())
     .bind(jobs.iter().map(|job| job.payload.to_string()).collect::<Vec<_>>())
     .bind(jobs.iter().map(|job| job.key.clone()).collect::<Vec<_>>())
     .bind(jobs.iter().map(|job| job.depth).collect::<Vec<_>>())

@@ -161,6 +161,7 @@ async fn spawn(database: Arc<TestDatabase>, change: impl FnOnce(&mut Config)) ->
     config.fhir.profiles = false;
     // Whether somebody has built the apps must not change what tests find.
     config.apps.folder = "/nonexistent".into();
+    config.mail.events = false;
     change(&mut config);
     let sizes = PoolSizes {
         write: config.database.write_connections,

@@ -19,6 +19,7 @@ mod ground;
 mod http;
 mod jobs;
 mod load;
+mod messaging;
 mod operations;
 mod payments;
 mod prescriptions;

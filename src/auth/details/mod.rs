@@ -63,12 +63,13 @@ pub const SPOKEN: [(&str, &str); 24] = [
 
 /// Events that mails tell about and need not, by their codes of the system `mail-event`, in words. What protects the account
 /// is always told.
-pub const MAILS: [(&str, &str); 11] = [
+pub const MAILS: [(&str, &str); 12] = [
     ("appointment-requested", "a visit is asked for"),
     ("appointment-approved", "a visit is agreed on"),
     ("appointment-rejected", "a visit is declined"),
     ("appointment-rescheduled", "a visit is moved"),
     ("reschedule-requested", "somebody asks to move a visit"),
+    ("reschedule-declined", "a visit cannot be moved"),
     ("appointment-cancelled", "a visit is cancelled"),
     ("payment-succeeded", "a payment has arrived"),
     ("payment-failed", "a payment failed"),

@@ -111,7 +111,7 @@ pub async fn close(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) ->
     let event = event.detail("change", "closed");
     auth.fhir.trail.write(&mut transaction, &[event]).await?;
     Mail::goodbye(&account.email, &auth.issuer)
-        .enqueue(&mut transaction, &auth.vault, now)
+        .enqueue(&mut transaction, &auth, &form_sent.browser.languages)
         .await?;
     transaction.commit().await?;
     Ok(see_other("/auth/sign-in"))

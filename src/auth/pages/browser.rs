@@ -36,6 +36,8 @@ pub struct Browser {
     pub address: IpAddr,
     /// What the browser calls itself, cut.
     pub device: String,
+    /// The languages that it asks for, cut.
+    pub languages: String,
     /// The cookie of a browser that is remembered.
     pub remembered: Option<String>,
     /// Whether cookies are for https only.
@@ -118,6 +120,10 @@ impl FromRequestParts<Arc<AuthServer>> for Browser {
             .headers
             .get(header::USER_AGENT)
             .and_then(|value| value.to_str().ok());
+        let languages = parts
+            .headers
+            .get(header::ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok());
         let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
         Ok(Browser {
             is_new: secret.is_none(),
@@ -125,6 +131,7 @@ impl FromRequestParts<Arc<AuthServer>> for Browser {
             session,
             address: address.unwrap_or(IpAddr::from([0, 0, 0, 0])),
             device: device.unwrap_or("unknown").chars().take(200).collect(),
+            languages: languages.unwrap_or_default().chars().take(200).collect(),
             remembered: cookie(&parts.headers, auth.device_cookie_name()).map(str::to_owned),
             secure: auth.is_https(),
             policy: auth.factors,

@@ -15,6 +15,7 @@ use super::{PageError, Problems, Result, see_other, tell};
 use crate::auth::AuthServer;
 use crate::auth::accounts::{Account, NewAccount, NotCreated, tidy_name};
 use crate::auth::links::{Link, Purpose};
+use crate::auth::mail::Mail;
 use crate::auth::passwords::check_strength;
 use crate::fhir::trail::Kind;
 
@@ -137,12 +138,9 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
             let change = match link.purpose {
                 Purpose::Reopen { .. } => {
                     Account::reopen(&mut *transaction, account).await?;
-                    (
-                        "reopened",
-                        "Your MedConsult account was opened again, with another password.",
-                    )
+                    "reopened"
                 }
-                _ => ("password reset", "The password of your MedConsult account was changed."),
+                _ => "password reset",
             };
             Account::set_password(&mut transaction, account, &password).await?;
             let account = Account::by_id(&mut *transaction, account).await?;
@@ -203,7 +201,14 @@ async fn open_account(auth: &AuthServer, browser: &Browser, secret: &str, new: N
         Ok(account) => {
             let event = browser.event_of(Kind::Account, &account);
             auth.fhir.trail.note(event.detail("change", "opened")).await?;
-            Link::take(&auth.pool, secret).await?;
+            let mut transaction = auth.pool.begin().await?;
+            // Of two that follow the link at the same time, one is told.
+            if Link::take(&mut *transaction, secret).await? {
+                Mail::verified(&account.email, &auth.issuer)
+                    .enqueue(&mut transaction, auth, &browser.languages)
+                    .await?;
+            }
+            transaction.commit().await?;
             Ok(see_other("/auth/sign-in"))
         }
         Err(NotCreated::Taken) => {

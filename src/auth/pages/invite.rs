@@ -65,7 +65,9 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
     let mut transaction = auth.pool.begin().await?;
     let secret = link.store(&mut *transaction, auth.clock.now()).await?;
     let mail = Mail::invitation(&email, &auth.issuer, &secret);
-    mail.enqueue(&mut transaction, &auth.vault, auth.clock.now()).await?;
+    // Whoever is invited has said nothing yet about their language; the one who invites is the nearest to know it.
+    mail.enqueue(&mut transaction, &auth, &form_sent.browser.languages)
+        .await?;
     let event = form_sent.browser.event_of(Kind::Account, &session.account);
     let event = event
         .detail("change", "invited")

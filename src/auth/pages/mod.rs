@@ -250,12 +250,23 @@ async fn tell(
     browser: &Browser,
     transaction: &mut PgConnection,
     account: &Account,
-    (change, sentence): (&str, &str),
+    change: &str,
+) -> Result<()> {
+    let mail = Mail::notice(&account.email, &auth.issuer, change);
+    tell_by(auth, browser, transaction, account, (change, mail)).await
+}
+
+/// The same, by a mail that says more.
+async fn tell_by(
+    auth: &AuthServer,
+    browser: &Browser,
+    transaction: &mut PgConnection,
+    account: &Account,
+    (change, mail): (&str, Mail),
 ) -> Result<()> {
     let event = browser.event_of(Kind::Account, account).detail("change", change);
     auth.fhir.trail.write(&mut *transaction, &[event]).await?;
-    let notice = Mail::notice(&account.email, &auth.issuer, sentence);
-    notice.enqueue(transaction, &auth.vault, auth.clock.now()).await?;
+    mail.enqueue(transaction, auth, &browser.languages).await?;
     Ok(())
 }
 

@@ -191,14 +191,7 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
     };
     // Making it took what showing it takes.
     let secret = Session::proved(&mut *transaction, now, &session.id, &Shown::passkey(), true).await?;
-    tell(
-        &auth,
-        &form_sent.browser,
-        &mut transaction,
-        account,
-        ("passkey added", "A passkey was added to your MedConsult account."),
-    )
-    .await?;
+    tell(&auth, &form_sent.browser, &mut transaction, account, "passkey added").await?;
     transaction.commit().await?;
     let mut response = match is_first {
         true => codes_page(browser, &codes),
@@ -236,15 +229,7 @@ pub async fn remove(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
     }
     let mut transaction = auth.pool.begin().await?;
     if passkeys::remove(&mut transaction, &account.id, &id_of(&form_sent)?).await? {
-        let what = "A passkey was removed from your MedConsult account.";
-        tell(
-            &auth,
-            &form_sent.browser,
-            &mut transaction,
-            account,
-            ("passkey removed", what),
-        )
-        .await?;
+        tell(&auth, &form_sent.browser, &mut transaction, account, "passkey removed").await?;
     }
     transaction.commit().await?;
     Ok(see_other("/auth/account/security"))

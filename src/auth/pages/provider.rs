@@ -10,9 +10,10 @@ use maud::{Markup, html};
 
 use super::browser::{Browser, Submitted};
 use super::sign_in::{self, Next, encoded, safe_next};
-use super::{PageError, Result, see_other, tell};
+use super::{PageError, Result, see_other, tell, tell_by};
 use crate::auth::accounts::Account;
 use crate::auth::factors::Shown;
+use crate::auth::mail::Mail;
 use crate::auth::provider::links::{self, NotConnected};
 use crate::auth::provider::visit::{Answer, Purpose, Returned};
 use crate::auth::provider::{Provider, ProviderError};
@@ -152,11 +153,9 @@ async fn connect_and_tell(
     let now = auth.clock.now();
     let mut transaction = auth.pool.begin().await?;
     links::connect(&mut *transaction, now, &provider.settings.issuer, subject, &account.id).await?;
-    let what = format!(
-        "Your MedConsult account was connected: whoever signs in as you at {} comes in.",
-        provider.settings.label
-    );
-    tell(auth, browser, &mut transaction, account, ("provider connected", &what)).await?;
+    let change = "provider connected";
+    let mail = Mail::notice(&account.email, &auth.issuer, change).naming_provider(&provider.settings.label);
+    tell_by(auth, browser, &mut transaction, account, (change, mail)).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -203,13 +202,12 @@ pub async fn disconnect(State(auth): State<Arc<AuthServer>>, form_sent: Submitte
     let account = &session.account;
     let mut transaction = auth.pool.begin().await?;
     if links::disconnect(&mut *transaction, &account.id, form_sent.get("issuer")).await? {
-        let what = "Your MedConsult account is not connected with another provider any more.";
         tell(
             &auth,
             &form_sent.browser,
             &mut transaction,
             account,
-            ("provider disconnected", what),
+            "provider disconnected",
         )
         .await?;
     }

@@ -95,7 +95,8 @@ pub async fn send_mail(State(auth): State<Arc<AuthServer>>, form_sent: Submitted
     let mut transaction = auth.pool.begin().await?;
     let code = mailed::make(&mut transaction, &auth.vault, now, &session.id).await?;
     let mail = Mail::code(&account.email, &code);
-    mail.enqueue(&mut transaction, &auth.vault, now).await?;
+    mail.enqueue(&mut transaction, &auth, &form_sent.browser.languages)
+        .await?;
     transaction.commit().await?;
     let page = match form_sent.get("page") {
         "/auth/prove" => "/auth/prove",
@@ -267,10 +268,7 @@ pub async fn submit_set_up(State(auth): State<Arc<AuthServer>>, form_sent: Submi
         &form_sent.browser,
         &mut transaction,
         account,
-        (
-            "authenticator set up",
-            "An authenticator app was set up for your MedConsult account.",
-        ),
+        "authenticator set up",
     )
     .await?;
     transaction.commit().await?;
@@ -299,15 +297,7 @@ pub async fn new_codes(State(auth): State<Arc<AuthServer>>, form_sent: Submitted
     }
     let mut transaction = auth.pool.begin().await?;
     let codes = paper::renew(&mut transaction, &account.id).await?;
-    let what = "New backup codes were made for your MedConsult account; the old ones are worth nothing now.";
-    tell(
-        &auth,
-        &form_sent.browser,
-        &mut transaction,
-        account,
-        ("backup codes", what),
-    )
-    .await?;
+    tell(&auth, &form_sent.browser, &mut transaction, account, "backup codes").await?;
     transaction.commit().await?;
     Ok(codes_page(&form_sent.browser, &codes))
 }
@@ -338,10 +328,7 @@ pub async fn remove(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
         &form_sent.browser,
         &mut transaction,
         account,
-        (
-            "authenticator removed",
-            "The authenticator app of your MedConsult account was removed.",
-        ),
+        "authenticator removed",
     )
     .await?;
     transaction.commit().await?;
@@ -366,18 +353,11 @@ pub async fn choose_mail(State(auth): State<Arc<AuthServer>>, form_sent: Submitt
     let mut transaction = auth.pool.begin().await?;
     mailed::choose(&mut *transaction, &account.id, chosen).await?;
     factors::changed(&mut transaction, &account.id).await?;
-    let what = match chosen {
-        true => "Codes by mail were turned on for your MedConsult account.",
-        false => "Codes by mail were turned off for your MedConsult account.",
+    let change = match chosen {
+        true => "codes by mail",
+        false => "codes by mail ended",
     };
-    tell(
-        &auth,
-        &form_sent.browser,
-        &mut transaction,
-        account,
-        ("codes by mail", what),
-    )
-    .await?;
+    tell(&auth, &form_sent.browser, &mut transaction, account, change).await?;
     transaction.commit().await?;
     Ok(see_other("/auth/account/security"))
 }

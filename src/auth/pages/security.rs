@@ -119,14 +119,7 @@ pub async fn password(State(auth): State<Arc<AuthServer>>, form_sent: Submitted)
     let mut transaction = auth.pool.begin().await?;
     // Every session ends, this one too: whoever else knew the old password is out.
     Account::set_password(&mut transaction, &account.id, &hash).await?;
-    tell(
-        &auth,
-        &form_sent.browser,
-        &mut transaction,
-        account,
-        ("password", "The password of your MedConsult account was changed."),
-    )
-    .await?;
+    tell(&auth, &form_sent.browser, &mut transaction, account, "password").await?;
     transaction.commit().await?;
     Ok(see_other("/auth/sign-in"))
 }
@@ -150,16 +143,15 @@ pub async fn email(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) ->
     };
     let mut transaction = auth.pool.begin().await?;
     let secret = link.store(&mut *transaction, now).await?;
-    let what = "Somebody asked for another e-mail address for your MedConsult account.";
     Mail::change_email(&email, &auth.issuer, &secret)
-        .enqueue(&mut transaction, &auth.vault, now)
+        .enqueue(&mut transaction, &auth, &form_sent.browser.languages)
         .await?;
     tell(
         &auth,
         &form_sent.browser,
         &mut transaction,
         account,
-        ("address asked for", what),
+        "address asked for",
     )
     .await?;
     transaction.commit().await?;

@@ -90,7 +90,7 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
         Some(Found::Closed(_)) => Mail::closed(&email),
         None => Mail::sign_up(&email, &auth.issuer, &secret),
     };
-    mail.enqueue(&mut transaction, &auth.vault, now).await?;
+    mail.enqueue(&mut transaction, &auth, &browser.languages).await?;
     transaction.commit().await?;
     Ok(see_other("/auth/check-mail"))
 }
@@ -113,7 +113,7 @@ pub async fn submit_forgot(State(auth): State<Arc<AuthServer>>, form_sent: Submi
     check_throttle(&auth, &form_sent.browser, &email).await?;
     // Whether there is such an account is looked at by the job, when nobody can measure how long it takes.
     let mut transaction = auth.pool.begin().await?;
-    let job = background::forgotten(&auth.vault, &email);
+    let job = background::forgotten(&auth.vault, &email, &form_sent.browser.languages);
     crate::jobs::enqueue(&mut transaction, auth.clock.now(), &[job]).await?;
     transaction.commit().await?;
     Ok(see_other("/auth/check-mail"))

@@ -50,6 +50,8 @@ async fn a_patient_signs_up_and_stands_in_the_records() {
     let secret = link.split_once("link=").unwrap().1;
     sent_to(&ada.submit("/auth/confirm", &[("link", secret)]).await, "/auth/sign-in");
     ada.open(&link).await.expect(410);
+    let told = app.mails_to(ADA).await;
+    assert!(told.len() == 1 && told[0].contains("Your account is open"), "{told:?}");
 
     sent_to(&ada.sign_in(ADA, PASSWORD).await, "/auth/account");
     let page = ada.open("/auth/account").await.expect(200).text();

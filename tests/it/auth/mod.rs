@@ -12,7 +12,6 @@ mod details;
 mod discovery;
 mod key_sets;
 mod launch;
-mod mail;
 mod passkeys;
 mod provider;
 mod second_factor;

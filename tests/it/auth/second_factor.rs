@@ -60,6 +60,7 @@ pub(super) async fn invited(app: &TestApp, role: Role) -> Visitor<'_> {
         ("password", PASSWORD),
     ];
     sent_to(&grace.submit("/auth/confirm", &fields).await, "/auth/sign-in");
+    app.app.worker().run_due().await.unwrap();
     grace.sign_in(GRACE, PASSWORD).await.expect(303);
     grace
 }
@@ -402,6 +403,7 @@ async fn administrators_invite_and_nobody_else() {
         ("password", PASSWORD),
     ];
     sent_to(&alan.submit("/auth/confirm", &fields).await, "/auth/sign-in");
+    assert!(app.mails_to(new).await[0].contains("Your account is open"));
 
     app.register_backend("lab", "system/*.rs").await;
     let token = app.token("lab", "system/*.rs").await;

@@ -135,6 +135,8 @@ impl Visitor<'_> {
             &self.submit("/auth/confirm", &[("link", secret)]).await,
             "/auth/sign-in",
         );
+        // That the account is open is told as well.
+        self.app.app.worker().run_due().await.unwrap();
     }
 }
 

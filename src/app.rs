@@ -397,6 +397,9 @@ fn payments_of(config: &Config) -> Result<Payments> {
         stripe,
         secrets: Secrets::new(settings.webhook_secret.reveal()),
         return_url,
+    })
+}
+
 /// What prescriptions are written with.
 ///
 /// # Errors
@@ -472,7 +475,9 @@ fn hooks(config: &Config, clock: &Clock, features: &Features) -> Hooks {
     };
     hooks.operations.extend(payments::operations::all(&features.payments));
     hooks.operations.extend(scheduling::operations::all(&directory));
-    hooks.operations.extend(prescriptions::operations::all(&features.prescriptions));
+    hooks
+        .operations
+        .extend(prescriptions::operations::all(&features.prescriptions));
     hooks
 }
 

@@ -8,7 +8,8 @@
 //! | what the answer shows | what they may read | it is stored and not shown |
 //!
 //! An update of what is not there creates it, and counts as an update. What the commit itself writes ties its caller to
-//! nobody: who stores an appointment with somebody does not look after them by that.
+//! nobody: who stores an appointment with somebody does not look after them by that. But a resource that tied them to a patient
+//! before, and to nobody else now, still does: who is to see a patient notes on the appointment that the patient did not come.
 //!
 //! One statement for each kind of op, whatever their number, and none for a caller whose rule says everything.
 
@@ -20,6 +21,7 @@ use super::prepare::{Action, Prepared, Step};
 use super::resolve::Found;
 use super::{AtOp, CommitError, Outcome, Stop};
 use crate::fhir::access::judge::{self, Judged};
+use crate::fhir::access::relations::Tie;
 use crate::fhir::access::{self, Permissions, Rule, relations};
 use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
@@ -146,8 +148,38 @@ impl Authority<'_> {
         })
     }
 
-    /// Judges what was written, all of it, before it is committed.
-    pub async fn check_made(&self, connection: &mut PgConnection, steps: &[Step], made: &[Made]) -> Result<(), Stop> {
+    /// How resources (rid and type) tie the caller to patients.
+    pub async fn ties(
+        &self,
+        connection: &mut PgConnection,
+        resources: &[(i64, &str)],
+    ) -> Result<HashSet<Tie>, FhirError> {
+        match self.caller.is_unrestricted() {
+            true => Ok(HashSet::new()),
+            false => relations::ties_by(self.server, connection, self.caller, resources).await,
+        }
+    }
+
+    /// Judges what was written, all of it, before it is committed. `former` are the [`ties`](Authority::ties) by what was
+    /// there before.
+    pub async fn check_made(
+        &self,
+        connection: &mut PgConnection,
+        steps: &[Step],
+        made: &[Made],
+        former: &HashSet<Tie>,
+    ) -> Result<(), Stop> {
+        if former.is_empty() {
+            return self.judge_made(connection, steps, made).await;
+        }
+        let resources: Vec<_> = made.iter().map(|made| (made.rid, made.resource_type)).collect();
+        let present = self.ties(connection, &resources).await?;
+        relations::let_stand(connection, former, &present).await?;
+        self.judge_made(connection, steps, made).await?;
+        Ok(relations::let_fall(connection).await?)
+    }
+
+    async fn judge_made(&self, connection: &mut PgConnection, steps: &[Step], made: &[Made]) -> Result<(), Stop> {
         let ignored: Vec<i64> = made.iter().map(|made| made.rid).collect();
         let letters: HashMap<usize, &Step> = steps.iter().map(|step| (step.op, step)).collect();
         for letter in [Permissions::CREATE, Permissions::UPDATE] {

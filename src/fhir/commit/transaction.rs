@@ -198,6 +198,9 @@ impl Prepared {
             mut outcomes,
             same_as,
         } = self.decide(server, &found)?;
+        let there = pending.iter().filter(|p| p.rid != 0 && p.op < self.own);
+        let there: Vec<_> = there.map(|p| (p.rid, p.resource_type)).collect();
+        let ties = authority.ties(transaction, &there).await?;
         let new_rids = pending.iter().filter(|p| p.rid == 0).count();
         let mut new_rids = server.store.new_rids(transaction, new_rids).await?.into_iter();
         for p in &mut pending {
@@ -251,7 +254,7 @@ impl Prepared {
                 changes.extend(is_watched.then(|| change_of(p)));
             }
         }
-        authority.check_made(transaction, &self.steps, &made).await?;
+        authority.check_made(transaction, &self.steps, &made, &ties).await?;
         follow_up(server, caller, transaction, &changes).await?;
         authority.hide_unreadable(transaction, &mut outcomes).await?;
         let mut by_op: HashMap<usize, Outcome> = outcomes.into_iter().collect();

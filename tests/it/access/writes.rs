@@ -4,7 +4,7 @@ use medconsult::fhir::commit::{Effect, Target, Write};
 use medconsult::fhir::patch::Patch;
 use serde_json::{Value, json};
 
-use super::{World, back_end, create, delete, observation, set, text, update};
+use super::{World, back_end, create, delete, observation, record_of, set, text, update};
 
 fn patch(id: &str, status: &str) -> Write {
     Write::Patch {
@@ -323,6 +323,62 @@ async fn nobody_ties_themselves_to_a_patient_by_what_they_write() {
     }
     assert_eq!(world.refusal(&doc, "Patient/bob").await.0, 404);
     assert!(world.write(&doc, create(appointment(&["ann"]))).await.is_ok());
+}
+
+#[tokio::test]
+async fn who_sees_a_patient_by_an_appointment_alone_notes_on_it_what_becomes_of_it() {
+    let mut world = World::new().await;
+    let appointment = |status: &str, patients: &[&str]| {
+        let actor = |reference: String| json!({"actor": {"reference": reference}, "status": "accepted"});
+        let mut participants = vec![actor("Practitioner/doc".to_owned())];
+        participants.extend(patients.iter().map(|id| actor(format!("Patient/{id}"))));
+        json!({
+            "resourceType": "Appointment", "id": "visit", "status": status, "participant": participants,
+            "start": "2026-11-23T10:00:00Z", "end": "2026-11-23T10:30:00Z"
+        })
+    };
+    for resource in record_of("cyd", "Practitioner/other") {
+        world.store(resource).await;
+    }
+    world.store(appointment("booked", &["bob"])).await;
+    let doc = world.doc().await;
+    assert!(
+        world
+            .write(&doc, update(appointment("arrived", &["bob"])))
+            .await
+            .is_ok()
+    );
+    // Nobody else comes into reach by it.
+    for patients in [&["bob", "cyd"][..], &["cyd"]] {
+        for status in ["arrived", "cancelled"] {
+            let changed = update(appointment(status, patients));
+            assert_eq!(world.refused(&doc, changed).await, 403, "{status} {patients:?}");
+        }
+    }
+    assert_eq!(world.refusal(&doc, "Patient/cyd").await.0, 404);
+    // That the patient did not come ends the tie, and may be noted all the same.
+    assert!(world.write(&doc, update(appointment("noshow", &["bob"]))).await.is_ok());
+    assert_eq!(world.refusal(&doc, "Patient/bob").await.0, 404);
+    assert_eq!(world.refused(&doc, update(appointment("booked", &["bob"]))).await, 403);
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM care_relation WHERE source < 0")
+        .fetch_one(&mut world.connection)
+        .await
+        .unwrap();
+    assert_eq!(left, 0, "what stood for the judge is gone");
+}
+
+#[tokio::test]
+async fn an_answer_is_the_practitioners_own() {
+    let mut world = World::new().await;
+    let doc = world.doc().await;
+    let answer = |actor: &str| {
+        json!({"resourceType": "AppointmentResponse", "participantStatus": "accepted",
+            "appointment": {"reference": "Appointment/visit"}, "actor": {"reference": actor}})
+    };
+    assert!(world.write(&doc, create(answer("Practitioner/doc"))).await.is_ok());
+    for other in ["Practitioner/other", "Patient/bob"] {
+        assert_eq!(world.refused(&doc, create(answer(other))).await, 403, "{other}");
+    }
 }
 
 #[tokio::test]

@@ -240,7 +240,8 @@ impl<'w> Naive<'w> {
         naive
     }
 
-    /// The same caller after a write, which makes them nobody else and ties them to nobody.
+    /// The same caller after a write, which makes them nobody else and ties them to nobody. What was there before goes on
+    /// tying them, unless it now ties them to somebody new.
     pub fn after<'n>(&self, world: &'n World, written: (&str, &str)) -> Naive<'n>
     where
         'w: 'n,
@@ -254,6 +255,14 @@ impl<'w> Naive<'w> {
             tied: BTreeSet::new(),
         };
         naive.tied = naive.find_tied(Some(written));
+        let mine = |content: Option<&&'n Value>| -> BTreeSet<(Name, String)> {
+            let all = content.map(|content| ties(content)).into_iter().flatten();
+            all.filter(|(holder, _)| self.holders.contains(holder)).collect()
+        };
+        let (before, now) = (mine(self.live.get(&written)), mine(naive.live.get(&written)));
+        if now.is_subset(&before) {
+            naive.tied.extend(before.into_iter().map(|(_, patient)| patient));
+        }
         naive
     }
 

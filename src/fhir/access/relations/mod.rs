@@ -22,7 +22,7 @@ mod rebuild;
 use serde_json::Value;
 
 pub use self::holders::holders;
-pub use self::reach::check_reach;
+pub use self::reach::{Tie, check_reach, let_fall, let_stand, ties_by};
 pub use self::rebuild::take_charge;
 use super::policy::{Term, Terms};
 use crate::fhir::search::types::date::Span;

@@ -135,7 +135,7 @@ async fn answer_request(desk: Desk<'_>, id: &str, write: &Write) -> Result<Vec<O
     let known = desk
         .look_up(focus.ok_or_else(|| FhirError::conflict("It is about no appointment."))?)
         .await?;
-    let side = authority::side(desk.caller, visit::actor(&known.content, "Practitioner"))?;
+    let side = authority::side_of(desk.caller, &known.content)?;
     if kind == Kind::Request && side == Side::Patient {
         return Err(FhirError::forbidden("The practitioner answers this request.").at("Task.status"));
     }

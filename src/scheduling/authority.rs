@@ -62,6 +62,16 @@ pub fn side(caller: &Caller, practitioner: Option<&str>) -> Result<Side, FhirErr
     }
 }
 
+/// On which side of a visit the caller stands: of several practitioners who take part, each is on the practice's.
+///
+/// # Errors
+/// As for [`side`].
+pub fn side_of(caller: &Caller, appointment: &Value) -> Result<Side, FhirError> {
+    let own = caller.user().map(|user| user.fhir_user.as_str());
+    let own = own.filter(|own| visit::takes_part(appointment, own));
+    side(caller, own.or_else(|| visit::actor(appointment, "Practitioner")))
+}
+
 /// Refuses who is not on the practice's side.
 ///
 /// # Errors
@@ -111,7 +121,7 @@ pub async fn read(
 /// 404, 410, 403
 pub async fn visit(server: &FhirServer, caller: &Caller, id: &str) -> Result<(StoredResource, Value, Side), FhirError> {
     let (stored, content) = read(server, caller, "Appointment", id).await?;
-    let side = side(caller, visit::actor(&content, "Practitioner"))?;
+    let side = side_of(caller, &content)?;
     Ok((stored, content, side))
 }
 

@@ -9,9 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{Timestamp, ToSpan};
 
 /// From an instant up to, not including, another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -94,17 +94,20 @@ pub struct Opening {
 }
 
 impl Hours {
-    /// The instants of the windows that touch `range`, in order. Windows that overlap each other are one.
+    /// The instants of the windows that touch `range`, in order. Windows of a day that overlap each other are one; one that
+    /// reaches into those of the next day takes its time from them. So a window is the same whatever range it is looked for in.
     pub fn windows(&self, range: Span) -> Windows<'_> {
-        // A window of the day before may reach into the range; the local date may be a day off that of UTC.
+        // The local date may be a day off that of UTC; a window of the day before may reach into the range, and where that one
+        // begins depends on the day before it.
         let day = |at: i64| instant(at).to_zoned(self.zone.clone()).date();
+        let first = day(range.start);
         Windows {
             hours: self,
             range,
-            day: day(range.start).yesterday().ok(),
+            day: first.checked_sub(2.days()).ok(),
             last: day(range.end),
             ready: Vec::new(),
-            held: None,
+            reached: i64::MIN,
         }
     }
 
@@ -163,8 +166,28 @@ pub struct Windows<'h> {
     last: Date,
     /// Of the day looked at last, the latest first.
     ready: Vec<Span>,
-    /// May still grow by one that overlaps it.
-    held: Option<Span>,
+    /// Where the windows of the days that were looked at end.
+    reached: i64,
+}
+
+impl Windows<'_> {
+    /// The windows of a day, the latest first.
+    fn of_day(&self, day: Date) -> Vec<Span> {
+        let windows = self.hours.of_day(day).iter();
+        let mut spans: Vec<Span> = windows.filter_map(|window| self.hours.span(day, *window)).collect();
+        spans.sort_unstable();
+        let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
+        for span in spans {
+            let start = span.start.max(self.reached);
+            match merged.last_mut() {
+                Some(last) if start < last.end => last.end = last.end.max(span.end),
+                _ if start < span.end => merged.push(Span { start, end: span.end }),
+                _ => {}
+            }
+        }
+        merged.reverse();
+        merged
+    }
 }
 
 impl Iterator for Windows<'_> {
@@ -172,27 +195,18 @@ impl Iterator for Windows<'_> {
 
     fn next(&mut self) -> Option<Span> {
         loop {
-            while let Some(next) = self.ready.pop() {
-                match &mut self.held {
-                    Some(held) if next.start < held.end => held.end = held.end.max(next.end),
-                    held => {
-                        let finished = held.replace(next);
-                        if let Some(finished) = finished.filter(|window| window.overlaps(self.range)) {
-                            return Some(finished);
-                        }
-                    }
+            if let Some(window) = self.ready.pop() {
+                if window.overlaps(self.range) {
+                    return Some(window);
                 }
+                continue;
             }
-            match self.day.filter(|day| *day <= self.last) {
-                Some(day) => {
-                    let windows = self.hours.of_day(day).iter();
-                    self.ready
-                        .extend(windows.filter_map(|window| self.hours.span(day, *window)));
-                    self.ready.sort_unstable_by(|a, b| b.cmp(a));
-                    self.day = day.tomorrow().ok();
-                }
-                None => return self.held.take().filter(|window| window.overlaps(self.range)),
+            let day = self.day.filter(|day| *day <= self.last)?;
+            self.ready = self.of_day(day);
+            if let Some(latest) = self.ready.first() {
+                self.reached = latest.end;
             }
+            self.day = day.tomorrow().ok();
         }
     }
 }
@@ -385,6 +399,27 @@ mod tests {
         let day = range("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z");
         let windows: Vec<i64> = hours.windows(day).map(|span| (span.end - span.start) / HOUR).collect();
         assert_eq!(windows, [2, 1]);
+    }
+
+    #[test]
+    fn windows_that_reach_into_the_next_day_are_the_same_from_wherever_they_are_looked_at() {
+        // Each day's reach into the next one's, for ever.
+        let hours = daily("UTC", &[("06:00", "00:00"), ("23:00", "07:00")]);
+        let windows = |start: &str| -> Vec<i64> {
+            let range = range(start, "2026-03-04T12:00:00Z");
+            hours
+                .windows(range)
+                .map(|window| (window.start - at("2026-03-01T00:00:00Z")) / HOUR)
+                .collect()
+        };
+        assert_eq!(windows("2026-03-02T12:00:00Z"), [31, 55, 79]);
+        assert_eq!(windows("2026-03-03T12:00:00Z"), [55, 79]);
+        // In visits of 50 minutes, of which no whole number is a day.
+        let late = range("2026-03-03T12:00:00Z", "2026-03-03T13:00:00Z");
+        let early = range("2026-03-01T12:00:00Z", "2026-03-03T13:00:00Z");
+        let openings = |range| hours.openings(range, every(50), &[]).map(|opening| opening.start);
+        let (late, early): (Vec<i64>, Vec<i64>) = (openings(late).collect(), openings(early).collect());
+        assert!(!late.is_empty() && early.ends_with(&late), "{late:?}");
     }
 
     #[test]

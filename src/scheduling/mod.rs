@@ -7,6 +7,7 @@
 //! | file | concern |
 //! |---|---|
 //! | [`availability`] | hours on a wall clock, as instants. Pure |
+//! | [`lookout`] | the first openings of many calendars. Pure |
 //! | [`rules`] | what a Schedule and a HealthcareService lay down. Pure |
 //! | [`state`] | the states of an Appointment and the moves between them. Pure |
 //! | [`visit`], [`requests`], [`proposal`] | the resources: read, made, changed. Pure but for looking up a proposal |
@@ -33,6 +34,7 @@ pub mod expiry;
 pub mod feed;
 pub mod guard;
 pub mod icalendar;
+pub mod lookout;
 pub mod names;
 pub mod operations;
 pub mod proposal;

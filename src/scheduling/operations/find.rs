@@ -1,11 +1,9 @@
 //! `Appointment/$find`: the times that are free (IHE ITI-115,
 //! <https://profiles.ihe.net/ITI/Scheduling/OperationDefinition-appointment-find.html>).
 //!
-//! Two questions to the database, however many calendars: the Schedules with their services, and what is taken in them.
-//! The rest is arithmetic, and goes only as far as the answer needs it.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! Two questions to the database, however many calendars: the Schedules with their services, and what is taken in them, which
+//! is asked again for later days where the first ones have too few ([`Lookout`]). The rest is arithmetic, and goes only as far
+//! as the answer needs it.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -19,6 +17,7 @@ use crate::fhir::parameters::Parameters;
 use crate::scheduling::availability::{Opening, Span};
 use crate::scheduling::desk::Desk;
 use crate::scheduling::directory::{self, Offer};
+use crate::scheduling::lookout::Lookout;
 use crate::scheduling::{authority, calendar};
 
 /// How far is looked where nobody says.
@@ -159,48 +158,15 @@ async fn first_openings<'o>(
     most: usize,
 ) -> Result<Vec<(Opening, &'o Offer)>, FhirError> {
     let now = desk.now();
-    let bookable = |offer: &Offer| offer.terms.rules.bookable(range, now.as_second());
-    let open: Vec<&Offer> = offers
-        .iter()
-        .filter(|offer| bookable(offer).start < bookable(offer).end)
-        .collect();
-    if open.is_empty() || most == 0 {
-        return Ok(Vec::new());
+    let calendars = offers.iter().map(|offer| (offer.calendar, &offer.terms.rules));
+    let mut lookout = Lookout::new(calendars, range, now.as_second(), each, most);
+    while let Some(part) = lookout.next_part() {
+        let around = lookout.around(part);
+        let mut lease = desk.server.store.planned().await?;
+        let busy = calendar::busy(&mut lease, &lookout.wanted(), around, now, ignored).await?;
+        lease.release();
+        lookout.look(&busy);
     }
-    let calendars: Vec<i64> = open.iter().map(|offer| offer.calendar).collect();
-    // With what the longest visit and its buffers need at either end.
-    let margin = |offer: &&Offer| {
-        let rhythm = offer.terms.rules.rhythm;
-        rhythm.duration + rhythm.buffer_before + rhythm.buffer_after
-    };
-    let margin = open.iter().map(margin).max().unwrap_or_default();
-    let around = Span {
-        start: range.start.max(now.as_second()) - margin,
-        end: range.end + margin,
-    };
-    let mut lease = desk.server.store.planned().await?;
-    let busy = calendar::busy(&mut lease, &calendars, around, now, ignored).await?;
-    lease.release();
-
-    let mut lists: Vec<_> = open
-        .iter()
-        .map(|offer| {
-            let busy = busy.get(&offer.calendar).map_or(&[][..], Vec::as_slice);
-            offer.terms.rules.openings(bookable(offer), busy).take(each)
-        })
-        .collect();
-    // The earliest of all lists, again and again.
-    let mut heads: BinaryHeap<Reverse<(i64, usize, Opening)>> = BinaryHeap::with_capacity(lists.len());
-    for (n, list) in lists.iter_mut().enumerate() {
-        heads.extend(list.next().map(|opening| Reverse((opening.start, n, opening))));
-    }
-    let mut found = Vec::new();
-    while let Some(Reverse((_, n, opening))) = heads.pop() {
-        found.push((opening, open[n]));
-        if found.len() == most {
-            break;
-        }
-        heads.extend(lists[n].next().map(|opening| Reverse((opening.start, n, opening))));
-    }
-    Ok(found)
+    let found = lookout.found.into_iter();
+    Ok(found.map(|(opening, n)| (opening, &offers[n])).collect())
 }

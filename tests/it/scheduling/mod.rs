@@ -13,6 +13,7 @@ mod http;
 mod races;
 mod rescheduling;
 mod speed;
+mod tokens;
 
 use std::sync::Arc;
 

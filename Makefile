@@ -1,7 +1,7 @@
 # Everything a newcomer types. `make run` and `make test` set up all they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint bench bench-layouts conformance audit release setup setup-tests examples
+.PHONY: help run consultation test fuzz lint bench bench-layouts conformance audit release setup setup-tests examples
 
 # HL7's official examples and definitions, pinned by hash in conformance/hl7/package-lock.json.
 EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
@@ -15,8 +15,12 @@ PROVIDER := tests/provider/node_modules/oidc-provider/package.json
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: setup ## start the server on http://127.0.0.1:8080/fhir, with a private database
-	cargo run --quiet -- serve
+run: setup ## open the demo on http://127.0.0.1:8080: a practice that is made up, with a private database
+	cargo build --quiet --bins
+	cargo run --quiet -- serve --demo
+
+consultation: ## a consultation from sign-up to refund, through HTTP alone, against the demo that runs (needs Node 20)
+	node conformance/consultation.mjs
 
 test: lint $(CLIENTS) $(PROVIDER) ## check everything: formatting, lints, dependencies, all tests
 	./scripts/test

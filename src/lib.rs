@@ -3,7 +3,7 @@
 //! One package, one binary, one database. The rooms and the arrows between them:
 //!
 //! ```text
-//! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth, features }  ←  { apps, edge }  ←  app, router  ←  commands, main
+//! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth, features }  ←  { apps, demo, edge }  ←  app, router  ←  commands, main
 //! ```
 //!
 //! `mail` stands on `jobs`, for `auth` and `messaging`. The features (`messaging`, `payments`, `prescriptions`, `scheduling`) never import each other. An arrow points at what is imported.
@@ -18,6 +18,7 @@
 //! | [`audit`] | AuditEvents out of the trail, and proof that none was changed, added or taken away |
 //! | [`mail`] | mails: what waits, the words, how they leave. Knows no FHIR |
 //! | [`auth`] | who may do what: applications, tokens, and the caller of a request |
+//! | [`demo`] | a practice that is made up, for `serve --demo` |
 //! | [`edge`] | around every request: its client, how often, from which web page |
 //! | [`messaging`] | what people are told by mail of what happens |
 //! | [`payments`] | what a visit costs, how it is paid and given back |
@@ -36,6 +37,7 @@ pub mod base;
 pub mod commands;
 pub mod config;
 pub mod conformance;
+pub mod demo;
 pub mod edge;
 pub mod fhir;
 pub mod jobs;

@@ -26,6 +26,7 @@ use crate::auth::pages::{
     sign_in, sign_up,
 };
 use crate::base::limits::Counted;
+use crate::demo;
 use crate::edge::cors::{self, Origins};
 use crate::edge::deadline::{self, Deadline};
 use crate::edge::pace::{self, Gate};
@@ -122,6 +123,9 @@ pub fn router(app: Arc<App>) -> Router {
                     .layer(from_fn_with_state(page_gate, pace::by_address)),
             );
     }
+    if app.config.demo {
+        routes = routes.merge(of_demo(&app));
+    }
     let apps_gate = gate(&[Counted::Address], |_| FhirError::throttled().into_response());
     let apps = own_apps(&app).layer(from_fn_with_state(apps_gate, pace::by_address));
     let routes = routes.merge(apps).merge(other(&app)).fallback(unknown_address);
@@ -145,7 +149,7 @@ fn around(app: &App, routes: Router) -> Router {
     };
     let wrapped = from_fn_with_state(app.ids.clone(), envelope::wrap);
     let mut routes = routes.layer(wrapped).layer(compression());
-    if app.auth.is_none() {
+    if app.auth.is_none() || app.config.demo {
         routes = routes.layer(from_fn_with_state(host::of(&app.config.root_url()), host::check));
     }
     routes.layer(from_fn_with_state(facts, headers::mark))
@@ -318,6 +322,7 @@ fn own_apps(app: &App) -> Router {
         files: app.files.clone(),
         base: app.fhir.settings.base_url.clone(),
         has_accounts: app.auth.is_some(),
+        is_demo: app.config.demo,
     };
     Router::new()
         .route("/", get(landing::show))
@@ -340,6 +345,20 @@ async fn follow_changes(
     headers: HeaderMap,
 ) -> Result<Response, FhirError> {
     changes::open(&app.changes, app.fhir.clone(), app.auth.clone(), &caller, headers)
+}
+
+/// What the demo shows of itself.
+fn of_demo(app: &App) -> Router {
+    let shown = demo::page::Shown {
+        clock: app.clock.clone(),
+        mails: app.config.data_dir.join("mail"),
+    };
+    Router::new()
+        .route("/demo", get(demo::page::show))
+        .route("/demo/accounts.json", get(demo::page::accounts))
+        .route("/demo/mails.json", get(demo::page::mails))
+        .with_state(Arc::new(shown))
+        .method_not_allowed_fallback(other_method)
 }
 
 /// What those ask who watch over the server.

@@ -21,6 +21,8 @@ pub struct Landing {
     pub base: String,
     /// Whether people sign in; without that, apps cannot be opened.
     pub has_accounts: bool,
+    /// Whether this is the demo, whose accounts everybody may know.
+    pub is_demo: bool,
 }
 
 pub async fn style() -> Response {
@@ -56,6 +58,7 @@ fn page(landing: &Landing) -> Markup {
                 header { div.bar {
                     strong { "MedConsult" }
                     nav aria-label="Account" {
+                        @if landing.is_demo { a href="/demo" { "Accounts of the demo" } }
                         @if landing.has_accounts {
                             a href="/auth/sign-in" { "Sign in" }
                             a.button href="/auth/sign-up" { "Create an account" }

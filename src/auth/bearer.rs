@@ -130,7 +130,10 @@ pub async fn person(auth: &AuthServer, session: &Session) -> Result<Caller, Fhir
 }
 
 /// A person, with all that stands for them at the moment.
-async fn user_of(auth: &AuthServer, role: Role, fhir_user: String, person: String) -> Result<User, FhirError> {
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn user_of(auth: &AuthServer, role: Role, fhir_user: String, person: String) -> Result<User, FhirError> {
     let (store, now) = (&auth.fhir.store, auth.clock.now());
     let mut lease = store.fixed().await?;
     let registry = auth.fhir.search.current();

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod client;
 pub mod config;
 pub mod conformance;
+mod demo;
 pub mod key;
 pub mod load;
 pub mod mail;

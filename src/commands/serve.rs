@@ -7,23 +7,32 @@ use anyhow::{Context, Result};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
-use super::{OpenDatabase, stop_signal};
+use super::{OpenDatabase, demo, stop_signal};
 use crate::app::{self, App};
 use crate::auth::AuthServer;
 use crate::base::tls::Tls;
 use crate::base::{Clock, IdGenerator};
 use crate::config::Config;
+use crate::demo::{refuse_in_earnest, settings};
 
 /// Start the server, with a private PostgreSQL unless a database is named
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Show a practice that is made up, with people, visits and records, on this machine only
+    #[arg(long)]
+    demo: bool,
+}
 
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 /// When the address is taken, the database cannot be had, or the listener fails.
-pub async fn run(_args: Args, config: Config) -> Result<()> {
+pub async fn run(args: Args, config: Config) -> Result<()> {
     let begun = Instant::now();
+    let config = match args.demo {
+        true => settings::of_demo(config)?,
+        false => config,
+    };
     let stop = stop_signal()?;
     // First of all the address: it is the likeliest to be taken, and the quickest to tell.
     let listener = TcpListener::bind(config.listen)
@@ -51,13 +60,24 @@ async fn serve(
     // Port 0 asks for any free one; links must name the one that was given.
     config.listen = listener.local_addr()?;
     let base = config.fhir_base();
+    // Ends when this function does.
+    let _stand_in = match config.demo {
+        true => Some(demo::begin(&mut config, database).await?),
+        false => {
+            refuse_in_earnest(&database.pools.write).await?;
+            None
+        }
+    };
     let app = App::build(config, database.pools.clone(), Clock::system(), IdGenerator::random()).await?;
     app.prepare().await?;
     let worker = (app.config.jobs.concurrency > 0).then(|| {
         let (worker, stop) = (app.worker(), stop.clone());
         tokio::spawn(async move { worker.run(stop).await })
     });
-    announce(&base, place, begun, app.auth.as_deref());
+    match app.config.demo {
+        true => demo::announce(&app, place),
+        false => announce(&base, place, begun, app.auth.as_deref()),
+    }
     app.serve(listener, tls, stop).await;
     if let Some(worker) = worker {
         worker.await?;

@@ -63,6 +63,9 @@ pub struct Config {
     pub audit: AuditConfig,
     pub apps: AppsConfig,
     pub log: LogConfig,
+    /// Whether this is the demo (`serve --demo`), which no file and no variable can say.
+    #[serde(skip)]
+    pub demo: bool,
 }
 
 impl Default for Config {
@@ -93,6 +96,7 @@ impl Default for Config {
             audit: AuditConfig::default(),
             apps: AppsConfig::default(),
             log: LogConfig::default(),
+            demo: false,
         }
     }
 }

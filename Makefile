@@ -9,6 +9,8 @@ EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
 SMTP := tests/smtp/node_modules/smtp-server/package.json
 # SMART clients that others wrote, of npm and of PyPI.
 CLIENTS := tests/clients/node_modules/playwright-core/package.json tests/clients/venv/pyvenv.cfg
+# The S3 service of the tests.
+S3 := tests/s3/venv/pyvenv.cfg
 # Their OpenID provider.
 PROVIDER := tests/provider/node_modules/oidc-provider/package.json
 
@@ -22,7 +24,7 @@ run: setup ## open the demo on http://127.0.0.1:8080: a practice that is made up
 consultation: ## a consultation from sign-up to refund, through HTTP alone, against the demo that runs (needs Node 20)
 	node conformance/consultation.mjs
 
-test: lint $(CLIENTS) $(PROVIDER) ## check everything: formatting, lints, dependencies, all tests
+test: lint $(CLIENTS) $(PROVIDER) $(S3) ## check everything: formatting, lints, dependencies, all tests
 	./scripts/test
 
 # Seconds for each of the targets.
@@ -81,7 +83,7 @@ $(PROVIDER): tests/provider/package-lock.json
 	npm ci --prefix tests/provider --no-audit --no-fund --loglevel=error
 	@touch $@
 
-tests/clients/venv/pyvenv.cfg: tests/clients/requirements.txt | setup-tests
-	python3 -m venv --clear tests/clients/venv
-	tests/clients/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+tests/%/venv/pyvenv.cfg: tests/%/requirements.txt | setup-tests
+	python3 -m venv --clear tests/$*/venv
+	tests/$*/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@

@@ -33,10 +33,18 @@ use crate::auth::provider::{Provider, ProviderSettings};
 use crate::auth::{AuthServer, background};
 use crate::base::crypto::Vault;
 use crate::base::limits::{Budgets, Limits};
+use crate::base::objects::{Bucket, Objects, Place};
 use crate::base::outbound::Outbound;
 use crate::base::tls::Tls;
 use crate::base::{Clock, Database, IdGenerator, listen, migrations, secrets};
 use crate::config::{Auth, Config, FactorDemand};
+use crate::documents::guard::Documents;
+use crate::documents::housekeeping;
+use crate::documents::intake::Intake;
+use crate::documents::presigned::PresignedUrl;
+use crate::documents::replacing::Replacing;
+use crate::documents::scanner::Scanner;
+use crate::documents::upload::Upload;
 use crate::fhir::access::BreakGlass;
 use crate::fhir::access::policy::{BUILT_IN, Policies};
 use crate::fhir::access::relations;
@@ -118,13 +126,15 @@ impl App {
             payments: Arc::new(payments_of(&config)?),
             prescriptions: Arc::new(office(&config, &database)?),
         };
+        let objects = objects(&config, &database, &clock)?;
         let server = FhirServer::open(
             &database,
+            objects,
             FhirSettings {
                 trail,
                 ..settings(&config)?
             },
-            hooks(&config, &clock, &features),
+            hooks(&config, &clock, &features)?,
             clock.clone(),
             ids.clone(),
         );
@@ -253,6 +263,7 @@ fn settings(config: &Config) -> Result<FhirSettings> {
     Ok(FhirSettings {
         base_url: config.fhir_base(),
         max_body_bytes: config.http.max_body_bytes,
+        max_content_bytes: config.objects.max_bytes,
         default_count: config.search.default_count,
         max_count: config.search.max_count,
         max_counted: config.search.max_counted,
@@ -288,7 +299,7 @@ pub fn policy_text(config: &Config) -> Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read the policies {}", file.display()))
 }
 
-/// The vault under the master key of the settings. A server with a private database makes one for itself; those that
+/// The vault under the master key of the settings. A server with a private database, and a sandbox, makes one for itself; those that
 /// share a database must be given the same one.
 ///
 /// # Errors
@@ -308,11 +319,12 @@ pub fn vault(config: &Config) -> Result<Vault> {
     let text = match secrets::read(&file) {
         Err(error) if error.kind() == ErrorKind::NotFound && !named => {
             ensure!(
-                config.database.url.reveal().is_none(),
+                config.database.url.reveal().is_none() || config.auth == Auth::Off,
                 "servers that share a database need the same master key: make one by `openssl rand -base64 32` and name \
                  its file as identity.master_key_file"
             );
             let key = Vault::new_key();
+            fs::create_dir_all(&config.data_dir)?;
             let mut new = File::options().write(true).create_new(true).mode(0o600).open(&file)?;
             new.write_all(key.as_bytes())?;
             new.sync_all()?;
@@ -322,6 +334,27 @@ pub fn vault(config: &Config) -> Result<Vault> {
         read => read.context("the master key")?,
     };
     Vault::new(&text).with_context(|| format!("in {}", file.display()))
+}
+
+/// Where the content of files lies.
+///
+/// # Errors
+/// When there is no master key, the folder cannot be made, or the bucket cannot be addressed.
+pub fn objects(config: &Config, database: &Database, clock: &Clock) -> Result<Objects> {
+    let settings = &config.objects;
+    let place = match (settings.bucket.as_str(), settings.folder.as_os_str().is_empty()) {
+        ("", true) => Place::Folder(config.data_dir.join("objects")),
+        ("", false) => Place::Folder(settings.folder.clone()),
+        (bucket, _) => Place::Bucket(Bucket {
+            endpoint: settings.endpoint.clone(),
+            name: bucket.to_owned(),
+            region: settings.region.clone(),
+            access_key: settings.access_key.reveal().to_owned(),
+            secret_key: settings.secret_key.reveal().to_owned(),
+        }),
+    };
+    let objects = Objects::open(&place, database.write.clone(), vault(config)?, clock.clone());
+    objects.with_context(|| format!("objects: {place:?}"))
 }
 
 /// Which factors the settings ask for.
@@ -428,7 +461,10 @@ fn office(config: &Config, database: &Database) -> Result<Office> {
 }
 
 /// Every hook, in the order in which they run.
-fn hooks(config: &Config, clock: &Clock, features: &Features) -> Hooks {
+///
+/// # Errors
+/// When a setting of theirs cannot be read.
+fn hooks(config: &Config, clock: &Clock, features: &Features) -> Result<Hooks> {
     let mut guards: Vec<Box<dyn Guard>> = vec![
         Box::new(OwnSearchParameters::new(clock.clone())),
         Box::new(TerminologyUpkeep),
@@ -443,6 +479,9 @@ fn hooks(config: &Config, clock: &Clock, features: &Features) -> Hooks {
     if config.fhir.referential_integrity {
         guards.push(Box::new(ReferentialIntegrity));
     }
+    guards.push(Box::new(Documents {
+        base_url: config.fhir_base(),
+    }));
     guards.push(Box::new(Calendars));
     guards.push(Box::new(AnsweredOnce));
     guards.push(Box::new(Books::new(clock.clone())));
@@ -456,7 +495,11 @@ fn hooks(config: &Config, clock: &Clock, features: &Features) -> Hooks {
     }
     let directory = Arc::new(Directory::default());
     let mut hooks = Hooks {
-        consequences: vec![Box::new(Answers(directory.clone()))],
+        intakes: vec![Box::new(Intake {
+            types: config.documents.types.clone(),
+            scanner: scanner(config)?,
+        })],
+        consequences: vec![Box::new(Answers(directory.clone())), Box::new(Replacing)],
         guards,
         reactions,
         operations: vec![
@@ -471,14 +514,28 @@ fn hooks(config: &Config, clock: &Clock, features: &Features) -> Hooks {
             Box::new(operations::Reindex),
             Box::new(operations::ReindexStatus),
             Box::new(BreakGlass),
+            Box::new(Upload),
+            Box::new(PresignedUrl {
+                root_url: config.root_url(),
+                lasts: SignedDuration::from_secs(config.documents.presigned_seconds.cast_signed()),
+            }),
         ],
     };
     hooks.operations.extend(payments::operations::all(&features.payments));
     hooks.operations.extend(scheduling::operations::all(&directory));
-    hooks
-        .operations
-        .extend(prescriptions::operations::all(&features.prescriptions));
-    hooks
+    hooks.operations.extend(prescriptions::operations::all(&features.prescriptions));
+    Ok(hooks)
+}
+
+/// The virus scanner of the settings, if they name one.
+fn scanner(config: &Config) -> Result<Option<Scanner>> {
+    let documents = &config.documents;
+    if documents.scanner.is_empty() {
+        return Ok(None);
+    }
+    let address = documents.scanner.parse().map_err(anyhow::Error::msg);
+    let patience = Duration::from_secs(documents.scanner_timeout_seconds);
+    Ok(Some(Scanner::new(address.context("documents.scanner")?, patience)))
 }
 
 /// The handlers of jobs, and the jobs that come with the clock.
@@ -500,6 +557,7 @@ fn handlers(
     registry = expiry::register(registry, fhir)?;
     registry = payments::jobs::register(registry, fhir, &features.payments)?;
     registry = reprint::register(registry, fhir, &features.prescriptions);
+    registry = housekeeping::register(registry, fhir)?;
     if let Some(auth) = auth {
         registry = background::register(registry, auth)?;
     }

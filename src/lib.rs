@@ -6,7 +6,8 @@
 //! base  ←  { jobs, knowledge }  ←  fhir  ←  { audit, auth, features }  ←  { apps, demo, edge }  ←  app, router  ←  commands, main
 //! ```
 //!
-//! `mail` stands on `jobs`, for `auth` and `messaging`. The features (`messaging`, `payments`, `prescriptions`, `scheduling`) never import each other. An arrow points at what is imported.
+//! `mail` stands on `jobs`, for `auth` and `messaging`. The features (`documents`, `messaging`, `payments`, `prescriptions`,
+//! `scheduling`) never import each other. An arrow points at what is imported.
 //! `tests/arrows.rs` reads every `use crate::` and fails on one that runs the wrong way.
 //!
 //! | room | what it holds |
@@ -19,6 +20,7 @@
 //! | [`mail`] | mails: what waits, the words, how they leave. Knows no FHIR |
 //! | [`auth`] | who may do what: applications, tokens, and the caller of a request |
 //! | [`demo`] | a practice that is made up, for `serve --demo` |
+//! | [`documents`] | files in patients' records |
 //! | [`edge`] | around every request: its client, how often, from which web page |
 //! | [`messaging`] | what people are told by mail of what happens |
 //! | [`payments`] | what a visit costs, how it is paid and given back |
@@ -38,6 +40,7 @@ pub mod commands;
 pub mod config;
 pub mod conformance;
 pub mod demo;
+pub mod documents;
 pub mod edge;
 pub mod fhir;
 pub mod jobs;

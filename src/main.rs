@@ -7,7 +7,7 @@ use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use medconsult::base::{secrets, telemetry};
 use medconsult::commands::{
-    access, audit, bench, client, config, conformance, key, load, mail, migrate, schemas, serve, user, worker,
+    access, audit, bench, client, config, conformance, key, load, mail, migrate, objects, schemas, serve, user, worker,
 };
 use medconsult::config::Config;
 
@@ -39,6 +39,7 @@ enum Command {
     Key(key::Args),
     Mail(mail::Args),
     Audit(audit::Args),
+    Objects(objects::Args),
     Worker(worker::Args),
     Migrate(migrate::Args),
     Schemas(schemas::Args),
@@ -71,6 +72,7 @@ async fn run(program: Program) -> Result<()> {
         Command::Key(args) => key::run(args, config).await,
         Command::Mail(args) => mail::run(args, config).await,
         Command::Audit(args) => audit::run(args, config).await,
+        Command::Objects(args) => objects::run(args, config).await,
         Command::Worker(args) => worker::run(args, config).await,
         Command::Migrate(args) => migrate::run(args, config).await,
         Command::Schemas(args) => schemas::run(args, config).await,

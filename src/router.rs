@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -27,6 +27,7 @@ use crate::auth::pages::{
 };
 use crate::base::limits::Counted;
 use crate::demo;
+use crate::documents::{presigned, upload};
 use crate::edge::cors::{self, Origins};
 use crate::edge::deadline::{self, Deadline};
 use crate::edge::pace::{self, Gate};
@@ -177,6 +178,11 @@ fn fhir(app: &App) -> Router {
         .route("/fhir/{type}/_search", post(search::handle_form))
         .route("/fhir/{type}/_history", get(history::handle_type))
         .route(
+            "/fhir/DocumentReference/$upload",
+            // Its own limit counts, piece by piece.
+            post(upload::handle).layer(DefaultBodyLimit::disable()),
+        )
+        .route(
             "/fhir/{type}/${operation}",
             get(operation::handle_get).post(operation::handle_post),
         )
@@ -205,7 +211,7 @@ fn fhir(app: &App) -> Router {
         .with_state(app.fhir.clone())
 }
 
-/// Open to everyone: what tells how to be let in, and calendars and sheets, whose address is the key.
+/// Open to everyone: what tells how to be let in, and calendars, documents and sheets, whose address is the key.
 fn open(app: &App) -> Router {
     let documents = Router::new()
         .route("/fhir/metadata", get(capabilities::handle))
@@ -213,6 +219,7 @@ fn open(app: &App) -> Router {
         .route("/verify/keys", get(verify::keys))
         .route("/verify/style.css", get(verify::style))
         .route("/verify/{secret}", get(verify::handle))
+        .route("/documents/{token}", get(presigned::handle))
         .with_state(app.fhir.clone());
     let documents = match &app.auth {
         None => documents,
@@ -389,7 +396,11 @@ fn compression() -> CompressionLayer<impl Predicate> {
     let worthwhile = SizeAbove::new(COMPRESS_FROM_BYTES)
         .and(NotForContentType::IMAGES)
         .and(NotForContentType::SSE)
-        .and(NotForContentType::const_new("text/html"));
+        .and(NotForContentType::const_new("text/html"))
+        // Ranges count the bytes of a Binary as they are.
+        .and(|_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
+            !headers.contains_key(header::ACCEPT_RANGES)
+        });
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(worthwhile)

@@ -11,6 +11,7 @@ pub mod key;
 pub mod load;
 pub mod mail;
 pub mod migrate;
+pub mod objects;
 mod operator;
 pub mod schemas;
 pub mod serve;

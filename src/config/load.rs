@@ -120,6 +120,21 @@ impl Config {
         let is_set = !payments.webhook_secret.reveal().is_empty();
         let file = &payments.webhook_secret_file;
         read("payments.webhook_secret", file, is_set, &mut payments.webhook_secret)?;
+        let objects = &mut self.objects;
+        let is_set = !objects.access_key.reveal().is_empty();
+        read(
+            "objects.access_key",
+            &objects.access_key_file,
+            is_set,
+            &mut objects.access_key,
+        )?;
+        let is_set = !objects.secret_key.reveal().is_empty();
+        read(
+            "objects.secret_key",
+            &objects.secret_key_file,
+            is_set,
+            &mut objects.secret_key,
+        )?;
         for (name, provider) in &mut self.identity.providers {
             let name = format!("identity.providers.{name}.client_secret");
             let is_set = !provider.client_secret.reveal().is_empty();

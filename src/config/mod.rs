@@ -9,6 +9,7 @@
 //! Each section of the file is a struct in a file of this folder; `load` reads them all.
 
 mod apps;
+mod documents;
 mod fhir;
 mod identity;
 mod load;
@@ -26,6 +27,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use apps::AppsConfig;
+pub use documents::{DocumentsConfig, ObjectsConfig};
 pub use fhir::{FhirConfig, JobsConfig, SearchConfig};
 pub use identity::{AuditConfig, Auth, FactorDemand, FactorsConfig, IdentityConfig, ProviderConfig};
 pub use mail::MailConfig;
@@ -58,6 +60,8 @@ pub struct Config {
     pub mail: MailConfig,
     pub payments: PaymentsConfig,
     pub prescriptions: PrescriptionsConfig,
+    pub objects: ObjectsConfig,
+    pub documents: DocumentsConfig,
     pub search: SearchConfig,
     pub jobs: JobsConfig,
     pub audit: AuditConfig,
@@ -91,6 +95,8 @@ impl Default for Config {
             mail: MailConfig::default(),
             payments: PaymentsConfig::default(),
             prescriptions: PrescriptionsConfig::default(),
+            objects: ObjectsConfig::default(),
+            documents: DocumentsConfig::default(),
             search: SearchConfig::default(),
             jobs: JobsConfig::default(),
             audit: AuditConfig::default(),
@@ -135,6 +141,8 @@ impl Config {
             &self.payments.stripe_key_file,
             &self.payments.webhook_secret_file,
             &self.identity.master_key_file,
+            &self.objects.access_key_file,
+            &self.objects.secret_key_file,
             &self.tls.key,
         ];
         let of_providers = self
@@ -186,6 +194,12 @@ impl Config {
         }
         if !self.payments.is_private() {
             bail!("payments.stripe_url must begin with https://, or be on this machine: the secret key goes there");
+        }
+        if !self.objects.bucket.is_empty() && !self.objects.folder.as_os_str().is_empty() {
+            bail!("objects.bucket and objects.folder are both set: leave one of them out");
+        }
+        if !(1..=300).contains(&self.documents.presigned_seconds) {
+            bail!("documents.presigned_seconds is 1 to 300");
         }
         if self.search.default_count > self.search.max_count {
             bail!("search.default_count is greater than search.max_count");

@@ -353,7 +353,8 @@ async fn single(server: &FhirServer, caller: &Caller, request: Request, preferen
             let outcome = outcomes
                 .pop()
                 .ok_or_else(|| FhirError::internal("a write has no outcome"))?;
-            Ok(written(Answer::of_write(server, outcome, preferences), preferences))
+            let answer = Answer::of_write(server, outcome, preferences).await?;
+            Ok(written(answer, preferences))
         }
     }
 }
@@ -414,7 +415,8 @@ async fn transaction(
                 None => error,
             })?;
         for (outcome, &index) in outcomes.into_iter().zip(&written_by) {
-            answers[index] = Some(written(Answer::of_write(server, outcome, preferences), preferences));
+            let answer = Answer::of_write(server, outcome, preferences).await?;
+            answers[index] = Some(written(answer, preferences));
         }
     }
     for (index, url, conditions, is_head) in reads {

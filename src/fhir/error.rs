@@ -385,6 +385,13 @@ impl FhirError {
     }
 
     /// 415: the body is in a format that the interaction does not take.
+    pub fn range_not_satisfiable(diagnostics: impl Into<String>) -> FhirError {
+        FhirError::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            Issue::error(IssueType::Value, diagnostics),
+        )
+    }
+
     pub fn unsupported_media_type(diagnostics: impl Into<String>) -> FhirError {
         FhirError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

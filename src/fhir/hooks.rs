@@ -2,10 +2,13 @@
 //!
 //! | hook | when | may |
 //! |---|---|---|
+//! | [`Intake`] | while content of a Binary comes in | refuse it or change it |
 //! | [`Consequence`] | before the transaction of a write | add writes to it |
 //! | [`Guard`] | inside the transaction of a write | refuse it or amend what is stored; no network |
 //! | [`Reaction`] | after the commit, as a job whose row the transaction wrote | do anything, more than once |
 //! | [`Operation`] | on `$name` | what its OperationDefinition says |
+
+use std::collections::HashMap;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -13,6 +16,7 @@ use sqlx::PgConnection;
 
 use super::caller::Caller;
 use super::commit::{Effect, Op, Write};
+use super::content::ContentStream;
 use super::error::FhirError;
 use super::http::Answer;
 use super::parameters::Parameters;
@@ -24,6 +28,7 @@ use crate::jobs::NewJob;
 /// Everything that takes part, in the order in which it runs.
 #[derive(Default)]
 pub struct Hooks {
+    pub intakes: Vec<Box<dyn Intake>>,
     pub consequences: Vec<Box<dyn Consequence>>,
     pub guards: Vec<Box<dyn Guard>>,
     pub reactions: Vec<Box<dyn Reaction>>,
@@ -46,6 +51,8 @@ pub struct Draft<'a> {
     pub before: Option<&'a Value>,
     /// `None` for a delete. What a guard changes here is validated and stored.
     pub after: Option<&'a mut Value>,
+    /// The Binaries of the same commit, by id, with the marks of their [content](super::content). They may not be stored yet.
+    pub binaries: &'a HashMap<String, Value>,
 }
 
 /// A resource as it was stored in this transaction.
@@ -60,6 +67,14 @@ pub struct Change {
     pub effect: Effect,
     pub before: Option<Value>,
     pub after: Option<Value>,
+}
+
+/// A rule over the content of Binaries, whichever way it comes in.
+pub trait Intake: Send + Sync {
+    /// Takes the content of `binary`, which is all but the content, and answers what is to be stored: the same stream, one that
+    /// fails at the piece that must not be stored, or another one. Nothing is stored unless it ends without an error.
+    fn take<'a>(&'a self, binary: &'a Value, content: ContentStream)
+    -> BoxFuture<'a, Result<ContentStream, FhirError>>;
 }
 
 /// Writes that belong to a write: what an answer to an invitation does to the appointment. They are stored in the same

@@ -13,6 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+use super::content::Held;
 use super::error::FhirError;
 
 /// Levels of nesting that a request may have. HL7's deepest example has 17; a stack is safe far beyond 96.
@@ -76,8 +77,11 @@ pub struct StoredResource {
     pub last_updated: Timestamp,
     pub deleted: bool,
     pub method: Method,
-    /// Complete JSON with `resourceType`, `id` and `meta` first; empty when deleted.
+    /// Complete JSON with `resourceType`, `id` and `meta` first; empty when deleted. That of a Binary whose content lies elsewhere is
+    /// without its `data` until that is given back.
     pub json: String,
+    /// The object that holds the content of a Binary ([`content`](super::content)).
+    pub content: Option<Held>,
 }
 
 /// Reads a request body. Errors name line and column; the text of the body is never part of them.

@@ -14,6 +14,7 @@ use super::search::index::INDEX_VERSION;
 use super::search::text;
 use super::store::Store;
 use super::trail::{self, Trail};
+use crate::base::objects::Objects;
 use crate::base::{Clock, Database, IdGenerator};
 use crate::knowledge::definitions::Definitions;
 use crate::knowledge::profiles::Package;
@@ -28,6 +29,8 @@ pub struct FhirServer {
     pub access: Access,
     pub hooks: Hooks,
     pub trail: Trail,
+    /// Where the content of Binaries lies.
+    pub objects: Objects,
     pub clock: Clock,
     pub ids: IdGenerator,
     pub settings: FhirSettings,
@@ -42,6 +45,8 @@ pub struct FhirSettings {
     pub base_url: String,
     /// Largest request body, after decompression.
     pub max_body_bytes: usize,
+    /// Longest content of a Binary that is taken as bytes.
+    pub max_content_bytes: u64,
     /// Entries on a page where the client does not say.
     pub default_count: u32,
     /// Entries on a page at most.
@@ -73,6 +78,7 @@ impl FhirServer {
     /// When the database cannot be reached or is not migrated.
     pub async fn open(
         database: &Database,
+        objects: Objects,
         settings: FhirSettings,
         hooks: Hooks,
         clock: Clock,
@@ -99,6 +105,7 @@ impl FhirServer {
             access,
             hooks,
             trail,
+            objects,
             clock,
             ids,
             settings,

@@ -122,7 +122,7 @@ impl Projection {
                     })
             }),
         }
-        tag(&mut members);
+        tag_subsetted(&mut members);
         Value::Object(members)
     }
 }
@@ -176,7 +176,7 @@ fn summarise_value(value: &mut Value, ty: &TypeDefinition, definitions: &Definit
 }
 
 /// Adds the tag SUBSETTED, once.
-fn tag(members: &mut Map<String, Value>) {
+pub(super) fn tag_subsetted(members: &mut Map<String, Value>) {
     const SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
     let meta = members.entry("meta").or_insert_with(|| json!({}));
     let Value::Object(meta) = meta else { return };

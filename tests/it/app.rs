@@ -39,6 +39,9 @@ static CLUSTER: LazyLock<TestCluster> = LazyLock::new(|| {
         .expect("the private Postgres of the tests starts")
 });
 
+/// What seals the keys of objects.
+pub const MASTER_KEY: &str = "bm90IGEgc2VjcmV0IGF0IGFsbDogaXQgaXMgYSB0ZXM=";
+
 const TEMPLATE: &str = "template_of_tests";
 
 fn start_cluster() -> TestCluster {
@@ -157,6 +160,8 @@ async fn spawn(database: Arc<TestDatabase>, change: impl FnOnce(&mut Config)) ->
     };
     config.database.write_connections = 8;
     config.database.read_connections = 4;
+    config.objects.folder = database.objects();
+    config.identity.master_key = MASTER_KEY.to_owned().into();
     // Tests count what is there; those of search parameters turn it on.
     config.fhir.profiles = false;
     // Whether somebody has built the apps must not change what tests find.
@@ -352,6 +357,14 @@ impl TestDatabase {
 
     pub fn options(&self) -> PgConnectOptions {
         CLUSTER.cluster.connect_options().database(&self.name)
+    }
+
+    /// The folder of what belongs to this database and does not lie in it; removed with the Postgres of the tests.
+    pub fn objects(&self) -> PathBuf {
+        clusters_directory()
+            .join(process::id().to_string())
+            .join("objects")
+            .join(&self.name)
     }
 
     fn leftover_jobs(&self) -> Vec<String> {

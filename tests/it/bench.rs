@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use medconsult::base::clock::ManualClock;
+use medconsult::base::crypto::Vault;
 use medconsult::base::database::PoolSizes;
+use medconsult::base::objects::{Objects, Place};
 use medconsult::base::{Clock, Database, IdGenerator};
 use medconsult::fhir::access::policy::Policies;
 use medconsult::fhir::hooks::Hooks;
 use medconsult::fhir::server::{FhirServer, FhirSettings};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::app::TestDatabase;
+use crate::app::{MASTER_KEY, TestDatabase};
 
 /// A server without HTTP on a database of its own.
 pub struct Bench {
@@ -35,6 +37,7 @@ pub async fn bench_through(options: PgConnectOptions, database: TestDatabase, ho
     let (clock, hand) = Clock::manual("2026-03-01T10:00:00Z".parse().unwrap());
     let server = FhirServer::open(
         &pools,
+        objects(&database, &pools, &clock),
         settings(Policies::default()),
         hooks,
         clock,
@@ -49,10 +52,22 @@ pub async fn bench_through(options: PgConnectOptions, database: TestDatabase, ho
     }
 }
 
+fn objects(database: &TestDatabase, pools: &Database, clock: &Clock) -> Objects {
+    let vault = Vault::new(MASTER_KEY).unwrap();
+    Objects::open(
+        &Place::Folder(database.objects()),
+        pools.write.clone(),
+        vault,
+        clock.clone(),
+    )
+    .unwrap()
+}
+
 fn settings(policies: Policies) -> FhirSettings {
     FhirSettings {
         base_url: "http://localhost/fhir".to_owned(),
         max_body_bytes: 1 << 20,
+        max_content_bytes: 1 << 20,
         default_count: 20,
         max_count: 1000,
         max_counted: 1_000_000,
@@ -72,7 +87,8 @@ impl Bench {
     pub async fn under(&self, policies: Policies, hooks: Hooks) -> Arc<FhirServer> {
         let pools = Database::open(self.database.options(), PoolSizes { write: 4, read: 4 });
         let clock = self.server.clock.clone();
-        let server = FhirServer::open(&pools, settings(policies), hooks, clock, IdGenerator::random()).await;
+        let objects = objects(&self.database, &pools, &clock);
+        let server = FhirServer::open(&pools, objects, settings(policies), hooks, clock, IdGenerator::random()).await;
         Arc::new(server.unwrap())
     }
 }

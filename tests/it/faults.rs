@@ -406,7 +406,7 @@ async fn a_read_only_database_refuses_writes_and_answers_reads() {
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_answers_reads() {
-    let Some(disk) = SmallDisk::mount() else {
+    let Some(disk) = SmallDisk::mount("disk", "32m") else {
         println!(
             "skipped: a_full_disk_refuses_writes_and_answers_reads (a small file system can be mounted only by root)"
         );
@@ -442,16 +442,17 @@ async fn a_full_disk_refuses_writes_and_answers_reads() {
 }
 
 /// A file system of a few megabytes.
-struct SmallDisk {
-    directory: PathBuf,
+pub struct SmallDisk {
+    pub directory: PathBuf,
 }
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let directory = clusters_directory().join(format!("{}-disk", process::id()));
+    /// One of this size, as `mount` has it; `None` where it cannot be mounted.
+    pub fn mount(name: &str, size: &str) -> Option<Self> {
+        let directory = clusters_directory().join(format!("{}-{name}", process::id()));
         fs::create_dir_all(&directory).unwrap();
         let mounted = process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=32m,mode=0777", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=0777"), "tmpfs"])
             .arg(&directory)
             .stderr(Stdio::null())
             .status();

@@ -14,6 +14,7 @@ mod conformance;
 mod consultation;
 mod definitions;
 mod demo;
+mod documents;
 mod edge;
 mod faults;
 mod fuzz;

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use super::rules::{Across, Rule};
 use super::{Access, Permissions, all_types, forbidden, rule};
 use crate::fhir::caller::Caller;
+use crate::fhir::content;
 use crate::fhir::error::FhirError;
 use crate::fhir::resource::StoredResource;
 use crate::fhir::search::{Criterion, Judge, Types};
@@ -31,6 +32,21 @@ impl FhirServer {
     /// # Errors
     /// 403 where the caller may read nothing of the type.
     pub async fn read(
+        &self,
+        caller: &Caller,
+        resource_type: &str,
+        id: &str,
+    ) -> Result<Option<StoredResource>, FhirError> {
+        let mut found = self.look(caller, resource_type, id).await?;
+        content::give_back(self, found.iter_mut().collect()).await?;
+        Ok(found)
+    }
+
+    /// The same, a Binary without its content.
+    ///
+    /// # Errors
+    /// As for [`FhirServer::read`].
+    pub async fn look(
         &self,
         caller: &Caller,
         resource_type: &str,
@@ -59,7 +75,8 @@ impl FhirServer {
         Ok(visible)
     }
 
-    /// One version, which may be a deletion; `None` if there is none of that number, or none that the caller may know of.
+    /// One version, which may be a deletion; `None` if there is none of that number, or none that the caller may know of. A Binary
+    /// comes without its content.
     /// <https://hl7.org/fhir/R4/http.html#vread>
     ///
     /// # Errors
@@ -83,6 +100,17 @@ impl FhirServer {
         let is_visible = self.judge(caller, &criterion).of_version(&mut lease, &stored).await?;
         lease.release();
         Ok(is_visible.then_some(stored))
+    }
+
+    /// Whether the caller may do what the letter says with a version, by its own content.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn may(&self, caller: &Caller, letter: Permissions, version: &StoredResource) -> Result<bool, FhirError> {
+        let mut lease = self.store.fixed().await?;
+        let may = may(self, caller, &mut lease, letter, version).await?;
+        lease.release();
+        Ok(may)
     }
 
     /// A page of history. Each version is judged by its own content: one from before a resource came into somebody's

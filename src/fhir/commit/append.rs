@@ -41,6 +41,7 @@ pub async fn append(
     match write::write(server, &Caller::server(), transaction, ids, &mut pending, false).await {
         Ok(stored) => Ok(stored),
         Err(Stop::Failed(error)) => Err(error.error),
+        Err(Stop::Lacking(_)) => Err(FhirError::internal("what the server makes has no content")),
         Err(Stop::Crossed) => Err(FhirError::unavailable("Other changes were in the way.")),
         Err(Stop::Outdated) => {
             server.search.refresh(&server.store).await?;

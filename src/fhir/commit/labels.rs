@@ -5,10 +5,12 @@
 //! current version or in one of the past, and neither `versionId` nor `lastUpdated` moves. Guards, index rows and jobs
 //! are those of any other write.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection, Row};
 
-use super::prepare::{check_content, check_profiles};
+use super::prepare::{check_marked, check_profiles};
 use super::resolve::Current;
 use super::transaction::{Pending, ask_guards, change_of, follow_up};
 use super::{ATTEMPTS, Stop, pause, write};
@@ -59,6 +61,7 @@ pub async fn change_labels(
             Ok(content) => return Ok(content.get("meta").cloned().unwrap_or_default()),
             Err(Stop::Failed(error)) => return Err(error.error),
             Err(Stop::Outdated) => server.search.refresh(&server.store).await?,
+            Err(Stop::Lacking(_)) => return Err(FhirError::internal("labels have no content")),
             Err(Stop::Crossed) => tokio::time::sleep(pause(server, attempt)).await,
         }
     }
@@ -133,7 +136,7 @@ impl Change<'_> {
         }
         let stored = current.stored.clone();
         let mut wave = vec![Pending::relabelled((resource_type, type_id), current, before, after)];
-        ask_guards(server, caller, transaction, &mut wave, 1).await?;
+        ask_guards(server, caller, transaction, &mut wave, (1, &HashMap::new())).await?;
         write::write(server, caller, transaction, ids, &mut wave, true).await?;
         let content = wave[0].after.clone().unwrap_or_default();
         let relabelled = StoredResource {
@@ -194,7 +197,7 @@ impl Change<'_> {
         if resource::same_content(&before, &after) {
             return Ok(before);
         }
-        check_content(server, &after)?;
+        check_marked(server, &after)?;
         check_profiles(&after)?;
         let text = resource::to_json(&after);
         let exact = (!resource::survives_jsonb(&after)).then_some(&text);

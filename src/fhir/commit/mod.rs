@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | ask what belongs to the writes (`Consequence`) | `mod` | none where nothing does |
 //! | check, give ids, rewrite links between the entries, validate | `prepare` | none |
+//! | put the content of Binaries into the object store | `binaries` | 2 for each |
 //! | take the locks of the criteria; find what they match | `resolve` | 0, or 4 |
 //! | lock the resources that are there, in order of rid | `resolve` | 0 or 1 |
 //! | judge what is there, and what was written, by what the caller may do | `authority` | 0 to 4 |
@@ -25,6 +26,8 @@
 //! **Records** of the [trail](super::trail) are part of the statement that writes, or of its transaction; what was refused
 //! is recorded after it.
 //!
+//! **Content** of Binaries goes into the object store before the transaction begins ([`binaries`]).
+//!
 //! **Provenance** of what an application writes on behalf of a person is stored with it ([`provenance`]).
 //!
 //! **Labels** (`meta.profile`, `.tag`, `.security`) can be changed without a new version, by [`change_labels`].
@@ -37,6 +40,7 @@
 
 mod append;
 mod authority;
+mod binaries;
 mod changes;
 mod labels;
 mod prepare;
@@ -47,6 +51,7 @@ mod statement;
 mod transaction;
 mod write;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -54,6 +59,7 @@ use serde_json::Value;
 
 pub use self::append::append;
 use self::authority::Authority;
+use self::binaries::Need;
 pub use self::labels::{LabelChange, LabelTarget, change_labels};
 use self::prepare::Prepared;
 pub(super) use self::prepare::{check_content, refuse};
@@ -65,6 +71,7 @@ use super::error::FhirError;
 use super::patch::Patch;
 use super::resource::StoredResource;
 use super::server::FhirServer;
+use crate::base::objects::ObjectId;
 
 /// One write.
 #[derive(Clone, Debug)]
@@ -216,6 +223,8 @@ enum Stop {
     Crossed,
     /// The search parameters have changed: done again by the present ones, the same may succeed.
     Outdated,
+    /// Content of Binaries is to be fetched or put away first.
+    Lacking(Vec<Need>),
     Failed(CommitError),
 }
 
@@ -240,8 +249,22 @@ const ATTEMPTS: u32 = 6;
 /// patch of what is not there, 409 for a conflict, 412 for `if_match`, `if_none_match_any` and criteria with several
 /// matches, 422 for an invalid resource. 503 where the database is not there or others were in the way too often.
 pub async fn commit(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Result<Vec<Outcome>, CommitError> {
+    commit_placed(server, caller, ops, HashMap::new()).await
+}
+
+/// The same, where the content of some Binaries, by the index of their [`Op`], is in the object store already: they come without
+/// `data`.
+///
+/// # Errors
+/// As for [`commit`].
+pub async fn commit_placed(
+    server: &FhirServer,
+    caller: &Caller,
+    ops: Vec<Op>,
+    placed: HashMap<usize, ObjectId>,
+) -> Result<Vec<Outcome>, CommitError> {
     let mut asked = records::of_ops(server, caller, &ops);
-    let result = commit_unrecorded(server, caller, ops).await;
+    let result = commit_unrecorded(server, caller, ops, placed).await;
     if let Err(failed) = &result
         && let Some(event) = asked.refused(failed)
     {
@@ -251,7 +274,12 @@ pub async fn commit(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Resul
 }
 
 /// The same, without a record of what is refused.
-async fn commit_unrecorded(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -> Result<Vec<Outcome>, CommitError> {
+async fn commit_unrecorded(
+    server: &FhirServer,
+    caller: &Caller,
+    ops: Vec<Op>,
+    placed: HashMap<usize, ObjectId>,
+) -> Result<Vec<Outcome>, CommitError> {
     for (index, op) in ops.iter().enumerate() {
         let resource_type = op.write.resource_type();
         // Of a type that there is not, nobody may do anything; what is wrong with it is told by who prepares it.
@@ -265,12 +293,12 @@ async fn commit_unrecorded(server: &FhirServer, caller: &Caller, ops: Vec<Op>) -
     };
     let own = ops.len();
     if !ops.iter().any(is_watched) {
-        return store(server, caller, ops, own).await;
+        return store(server, caller, ops, own, placed).await;
     }
     for _ in 1..=ATTEMPTS {
         let mut all = ops.clone();
         all.extend(consequences(server, caller, &ops).await?);
-        match store(server, caller, all, own).await {
+        match store(server, caller, all, own, placed.clone()).await {
             Ok(mut outcomes) => {
                 outcomes.truncate(own);
                 return Ok(outcomes);
@@ -304,8 +332,16 @@ fn in_the_way() -> FhirError {
 }
 
 /// Stores all of `ops` or none, the first `own` of them in the name of the caller, the others in that of the practice.
-async fn store(server: &FhirServer, caller: &Caller, ops: Vec<Op>, own: usize) -> Result<Vec<Outcome>, CommitError> {
+async fn store(
+    server: &FhirServer,
+    caller: &Caller,
+    ops: Vec<Op>,
+    own: usize,
+    placed: HashMap<usize, ObjectId>,
+) -> Result<Vec<Outcome>, CommitError> {
     let mut prepared = Prepared::new(server, ops, own)?;
+    prepared.contents.placed = placed;
+    prepared.put_away(server).await?;
     let authority = Authority { server, caller, own };
     let is_plain = prepared.is_plain() && !authority.must_judge(&prepared);
     let changes_registry = prepared
@@ -328,6 +364,7 @@ async fn store(server: &FhirServer, caller: &Caller, ops: Vec<Op>, own: usize) -
             }
             Err(Stop::Failed(error)) => return Err(error),
             Err(Stop::Outdated) => server.search.refresh(&server.store).await?,
+            Err(Stop::Lacking(needs)) => prepared.meet(server, needs).await?,
             Err(Stop::Crossed) => tokio::time::sleep(pause(server, attempt)).await,
         }
     }

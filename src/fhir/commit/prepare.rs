@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::binaries::{BINARY, Contents};
 use super::{AtOp, CommitError, Op, Target, Write};
+use crate::fhir::content;
 use crate::fhir::error::{FhirError, Issue, IssueType, excerpt};
 use crate::fhir::patch::Patch;
 use crate::fhir::references::{self, LinkKind};
@@ -21,7 +23,8 @@ pub struct Prepared {
     pub links: LinkTable,
     /// How many of the ops are the caller's. Those after them are consequences, which are the practice's.
     pub own: usize,
-    plain: bool,
+    pub(super) contents: Contents,
+    pub(super) is_plain: bool,
 }
 
 /// One op.
@@ -83,6 +86,14 @@ impl LinkTable {
         self.identities.get(op).map(|identity| format!("{identity}{fragment}"))
     }
 
+    /// Whether it is a link between entries whose target is known only in the transaction.
+    pub fn awaits(&self, base: Option<&str>, text: &str) -> bool {
+        let with_base = base.map(|base| format!("{base}{text}"));
+        let names = [Some(text), with_base.as_deref()];
+        let mut ops = names.into_iter().flatten().filter_map(|name| self.names.get(name));
+        ops.any(|op| !self.identities.contains_key(op))
+    }
+
     pub fn set_identity(&mut self, op: usize, resource_type: &str, id: &str) {
         self.identities.insert(op, format!("{resource_type}/{id}"));
     }
@@ -99,7 +110,8 @@ impl Prepared {
             criteria: Vec::new(),
             links: LinkTable::default(),
             own,
-            plain: true,
+            contents: Contents::default(),
+            is_plain: true,
         };
         for (index, op) in ops.into_iter().enumerate() {
             prepared.add(server, index, op).at_op(index)?;
@@ -112,16 +124,16 @@ impl Prepared {
             Action::Update(_) | Action::Patch(_) => 2,
         });
         prepared.rewrite_known_links(server);
-        if prepared.plain {
+        if prepared.is_plain {
             // Other commits may have links that are known, or guards that amend, only within the transaction.
             prepared.check_profiles()?;
         }
         Ok(prepared)
     }
 
-    /// Whether all ops are creates that depend on nothing in the database and concern no hook.
+    /// Whether all ops are creates that depend on nothing in the database, concern no hook and bring no content.
     pub fn is_plain(&self) -> bool {
-        self.plain
+        self.is_plain
     }
 
     fn add(&mut self, server: &FhirServer, op: usize, Op { write, full_url }: Op) -> Result<(), FhirError> {
@@ -177,7 +189,7 @@ impl Prepared {
             Action::Patch(_) => true,
             _ => content.is_some_and(references::may_hold_conditional),
         };
-        self.plain &= matches!(action, Action::Create(_))
+        self.is_plain &= matches!(action, Action::Create(_))
             && criteria.is_none()
             && !may_hold_conditional
             && !server.hooks.concern(resource_type);
@@ -371,6 +383,19 @@ fn check_identity(target: &Target, resource: &Value) -> Result<Option<String>, F
 /// 422 with one issue per finding.
 pub fn check_content(server: &FhirServer, resource: &Value) -> Result<(), FhirError> {
     refuse(server.validator.validate(resource))
+}
+
+/// Validates a resource that may have the mark of an object in the place of its content.
+///
+/// # Errors
+/// As for [`check_content`].
+pub fn check_marked(server: &FhirServer, resource: &Value) -> Result<(), FhirError> {
+    if resource["resourceType"] != BINARY || content::marked(resource).is_none() {
+        return check_content(server, resource);
+    }
+    let mut bare = resource.clone();
+    content::without_data(&mut bare);
+    check_content(server, &bare)
 }
 
 /// Holds a valid resource, as it is going to be stored, against those of MedConsult's profiles that it claims.

@@ -27,14 +27,17 @@ impl Current {
         !self.stored.deleted
     }
 
-    /// The content of a live resource.
+    /// The content of a live resource; that of a Binary as its mark.
     pub fn content(&self) -> Result<Option<Value>, FhirError> {
         if !self.is_live() {
             return Ok(None);
         }
-        serde_json::from_str(&self.stored.json)
-            .map(Some)
-            .map_err(|_| FhirError::internal("stored content is not JSON"))
+        let mut content: Value =
+            serde_json::from_str(&self.stored.json).map_err(|_| FhirError::internal("stored content is not JSON"))?;
+        if let Some(held) = self.stored.content {
+            content["data"] = held.mark();
+        }
+        Ok(Some(content))
     }
 }
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use super::authority::{Authority, Made};
-use super::prepare::{Action, Prepared, Step, check_content, check_profiles, overlap};
+use super::binaries::{self, BINARY, Contents};
+use super::prepare::{Action, Prepared, Step, check_marked, check_profiles, overlap};
 use super::provenance::{self, Written};
 use super::resolve::{Current, Found, instant_after, instant_of, matches_all};
 use super::{AtOp, CommitError, Effect, Outcome, Stop, records, write};
@@ -39,7 +40,7 @@ pub struct Pending {
     pub before: Option<Value>,
     /// `None` for a delete.
     pub after: Option<Value>,
-    base: Option<String>,
+    pub base: Option<String>,
     may_hold_conditional: bool,
     /// Patches and guards make content that nobody has validated yet.
     is_unchecked: bool,
@@ -99,6 +100,11 @@ impl Pending {
             is_unchecked: false,
             looks_for: Vec::new(),
         }
+    }
+
+    /// Whether it is a Binary that a patch made, whose content may be there as base64.
+    pub fn is_patched_binary(&self) -> bool {
+        self.resource_type == BINARY && self.method == Method::Patch
     }
 
     /// The current version with other labels.
@@ -193,6 +199,7 @@ impl Prepared {
             own: self.own,
         };
         authority.check_found(transaction, &self.steps, &found).await?;
+        self.unfold_patched(&found)?;
         let Decision {
             mut pending,
             mut outcomes,
@@ -201,6 +208,8 @@ impl Prepared {
         let there = pending.iter().filter(|p| p.rid != 0 && p.op < self.own);
         let there: Vec<_> = there.map(|p| (p.rid, p.resource_type)).collect();
         let ties = authority.ties(transaction, &there).await?;
+        self.contents.fold(server, &self.links, &mut pending)?;
+        binaries::recognise(transaction, &mut pending).await?;
         let new_rids = pending.iter().filter(|p| p.rid == 0).count();
         let mut new_rids = server.store.new_rids(transaction, new_rids).await?.into_iter();
         for p in &mut pending {
@@ -212,6 +221,7 @@ impl Prepared {
         for p in &mut pending {
             self.rewrite_links(server, p).at_op(p.op)?;
         }
+        let binaries = binaries_of(&pending);
         let mut changes = Vec::new();
         let mut written = Written::default();
         let mut made = Vec::new();
@@ -219,7 +229,7 @@ impl Prepared {
         while !pending.is_empty() {
             let mut wave = next_wave(&mut pending);
             resolve_references(server, caller, transaction, &mut wave, &mut resolved).await?;
-            ask_guards(server, caller, transaction, &mut wave, self.own).await?;
+            ask_guards(server, caller, transaction, &mut wave, (self.own, &binaries)).await?;
             outcomes.extend(take_unchanged(&mut wave));
             if provenance::is_wanted(server, caller) {
                 wave.iter().for_each(|p| written.push(p));
@@ -289,7 +299,7 @@ impl Prepared {
                 }
                 creators.insert(criteria, step.op);
             }
-            match decide(server, step, found, now).at_op(step.op)? {
+            match decide(server, &self.contents, step, found, now).at_op(step.op)? {
                 Ok(pending) => decision.pending.push(pending),
                 Err(outcome) => decision.outcomes.push((step.op, outcome)),
             }
@@ -347,6 +357,14 @@ impl Prepared {
     }
 }
 
+/// The Binaries that are going to be stored, by id.
+fn binaries_of(pending: &[Pending]) -> HashMap<String, Value> {
+    let binaries = pending.iter().filter(|p| p.resource_type == BINARY);
+    binaries
+        .filter_map(|p| Some((p.id.clone(), p.after.clone()?)))
+        .collect()
+}
+
 /// A Provenance on its way into the statement that stores what it is about.
 pub(super) fn own_provenance(
     server: &FhirServer,
@@ -371,6 +389,7 @@ pub(super) fn own_provenance(
 /// What one step comes to: a version to store, or an outcome without one.
 fn decide(
     server: &FhirServer,
+    contents: &Contents,
     step: &Step,
     found: &Found,
     now: Timestamp,
@@ -422,6 +441,9 @@ fn decide(
             check_if_match(step, Some(live))?;
             let mut pending = Pending::after(step, live, Method::Patch, now)?;
             let mut after = pending.before.clone().unwrap_or_default();
+            if step.resource_type == BINARY {
+                contents.unfold(&mut after);
+            }
             patch.apply(&mut after, server.definitions, now)?;
             pending.after = Some(after);
             pending.is_unchecked = true;
@@ -503,6 +525,7 @@ fn nothing(step: &Step) -> StoredResource {
         deleted: true,
         method: Method::Delete,
         json: String::new(),
+        content: None,
     }
 }
 
@@ -577,13 +600,13 @@ async fn resolve_references(
 }
 
 /// Lets the guards refuse or amend, validates what nobody has validated yet, and holds the result against its profiles.
-/// The first `own` ops are the caller's, others the practice's.
+/// The first `own` ops are the caller's, others the practice's; `binaries` are those of the whole commit.
 pub async fn ask_guards(
     server: &FhirServer,
     caller: &Caller,
     transaction: &mut PgConnection,
     wave: &mut [Pending],
-    own: usize,
+    (own, binaries): (usize, &HashMap<String, Value>),
 ) -> Result<(), Stop> {
     let practice = caller.practice();
     for p in wave {
@@ -599,13 +622,14 @@ pub async fn ask_guards(
                 id: &p.id,
                 before: p.before.as_ref(),
                 after: p.after.as_mut(),
+                binaries,
             };
             guard.before(transaction, by, draft).await.at_op(p.op)?;
             p.is_unchecked = true;
         }
         if let Some(after) = &p.after {
             if p.is_unchecked {
-                check_content(server, after).at_op(p.op)?;
+                check_marked(server, after).at_op(p.op)?;
             }
             check_profiles(after).at_op(p.op)?;
         }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::binaries::{self, BINARY};
 use super::changes::{Index, Side, Wiped, known_contained};
 use super::prepare::{Action, Prepared};
 use super::provenance::{self, Written};
@@ -13,6 +14,7 @@ use super::statement::{OUTDATED, Shape, TieShape, Versions, bind_families, bind_
 use super::transaction::{Pending, own_provenance};
 use super::{Outcome, Stop, records};
 use crate::fhir::caller::Caller;
+use crate::fhir::content;
 use crate::fhir::error::FhirError;
 use crate::fhir::resource::{self, StoredResource};
 use crate::fhir::search::SearchRegistry;
@@ -139,7 +141,7 @@ pub async fn write(
     if shape.creates {
         query = new.bind(query);
     }
-    let written = query.execute(connection).await.map_err(refusal)?.rows_affected();
+    let written = query.execute(&mut *connection).await.map_err(refusal)?.rows_affected();
     let expected = if shape.creates {
         new.rid.len()
     } else {
@@ -148,10 +150,11 @@ pub async fn write(
     if written != expected as u64 {
         return Err(Stop::Crossed);
     }
+    binaries::keep(connection, pending).await?;
     if records.is_some() {
         server.trail.announce();
     }
-    Ok(pending.iter().zip(texts).map(|(p, text)| stored(p, text)).collect())
+    pending.iter().zip(texts).map(|(p, text)| stored(p, text)).collect()
 }
 
 /// What is to be made anew of resources that are there.
@@ -254,17 +257,23 @@ fn is_outdated(error: &sqlx::Error) -> bool {
     state.as_deref() == Some(OUTDATED)
 }
 
-fn stored(p: &Pending, text: Option<Text>) -> StoredResource {
-    StoredResource {
+fn stored(p: &Pending, text: Option<Text>) -> Result<StoredResource, Stop> {
+    let json = text.map(|text| text.json).unwrap_or_default();
+    let (json, content) = match p.resource_type {
+        BINARY => content::apart(json)?,
+        _ => (json, None),
+    };
+    Ok(StoredResource {
         rid: p.rid,
         resource_type: p.resource_type,
         id: p.id.clone(),
         version: p.version,
         last_updated: p.last_updated,
-        deleted: text.is_none(),
+        deleted: p.after.is_none(),
         method: p.method,
-        json: text.map(|text| text.json).unwrap_or_default(),
-    }
+        json,
+        content,
+    })
 }
 
 pub(super) struct Text {

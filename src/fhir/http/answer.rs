@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::conditions::etag;
 use crate::fhir::commit::{Effect, Outcome};
+use crate::fhir::content;
 use crate::fhir::error::{FHIR_JSON, Issue, Result, operation_outcome};
 use crate::fhir::preferences::{Preferences, Returned};
 use crate::fhir::resource::{self, StoredResource};
@@ -96,8 +97,14 @@ impl Answer {
     /// | created | 201 |
     /// | updated, unchanged, found by `If-None-Exist` | 200 |
     /// | deleted, nothing to delete | 204, or 200 with an OperationOutcome if that is preferred |
-    pub fn of_write(server: &FhirServer, outcome: Outcome, preferences: &Preferences) -> Answer {
-        let Outcome { effect, stored } = outcome;
+    ///
+    /// # Errors
+    /// 503 when the content of a Binary is to be shown and cannot be reached. The write is done all the same.
+    pub async fn of_write(server: &FhirServer, outcome: Outcome, preferences: &Preferences) -> Result<Answer> {
+        let Outcome { effect, mut stored } = outcome;
+        if preferences.returned == Returned::Representation {
+            content::give_back(server, vec![&mut stored]).await?;
+        }
         let (status, text) = match effect {
             Effect::Created => (StatusCode::CREATED, "The resource has been created."),
             Effect::Updated => (StatusCode::OK, "The resource has been updated."),
@@ -133,7 +140,7 @@ impl Answer {
                 stored.resource_type, stored.id, stored.version
             )
         });
-        Answer {
+        Ok(Answer {
             status,
             body,
             version: has_version.then_some(stored.version),
@@ -141,7 +148,7 @@ impl Answer {
             location,
             // The write itself is recorded.
             shown: Vec::new(),
-        }
+        })
     }
 }
 

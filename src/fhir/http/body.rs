@@ -1,10 +1,16 @@
 //! Reading the body of a request: never more than the limit, never longer than the time for it.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
+use tokio::time::Instant;
 
+use crate::fhir::content::ContentStream;
 use crate::fhir::error::{FhirError, Result};
 use crate::fhir::resource;
 use crate::fhir::server::FhirServer;
@@ -36,10 +42,62 @@ pub async fn read(server: &FhirServer, headers: &HeaderMap, body: Body) -> Resul
     };
     match tokio::time::timeout(server.settings.body_timeout, reading).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(FhirError::timeout(
-            "The body did not arrive in the time that this server waits for it.",
-        )),
+        Err(_) => Err(too_slow()),
     }
+}
+
+/// Bytes a second that a client has to keep up with after the time for a body is over.
+const SLOWEST: u64 = 16 * 1024;
+
+/// The body, piece by piece, for content of any length up to the limit for that. Each piece must come in the time for a body, and
+/// all of them at a pace.
+///
+/// # Errors
+/// 413 for a body that says that it is too long. In the stream 413, 408, and 400 when the connection breaks.
+pub async fn stream(server: &FhirServer, headers: &HeaderMap, body: Body) -> Result<ContentStream> {
+    let limit = server.settings.max_content_bytes;
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        discard(body).await;
+        return Err(too_long(limit));
+    }
+    Ok(paced(
+        server,
+        body.into_data_stream().map(|piece| piece.map_err(|_| ())).boxed(),
+    ))
+}
+
+/// Holds pieces of content to the limit and to the time for them.
+pub fn paced(server: &FhirServer, pieces: BoxStream<'static, Result<Bytes, ()>>) -> ContentStream {
+    let (limit, patience) = (server.settings.max_content_bytes, server.settings.body_timeout);
+    let begun = Instant::now();
+    let state = (pieces, 0_u64);
+    stream::try_unfold(state, move |(mut pieces, mut taken)| async move {
+        let pace = begun + patience + Duration::from_secs(taken / SLOWEST);
+        let deadline = pace.min(Instant::now() + patience);
+        let piece = match tokio::time::timeout_at(deadline, pieces.next()).await {
+            Err(_) => return Err(too_slow()),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(()))) => return Err(FhirError::bad_request("The body ended before it was complete.")),
+            Ok(Some(Ok(piece))) => piece,
+        };
+        taken += piece.len() as u64;
+        match taken > limit {
+            true => Err(too_long(limit)),
+            false => Ok(Some((piece, (pieces, taken)))),
+        }
+    })
+    .boxed()
+}
+
+fn too_long(limit: u64) -> FhirError {
+    FhirError::too_large(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+fn too_slow() -> FhirError {
+    FhirError::timeout("The body did not arrive in the time that this server waits for it.")
 }
 
 async fn discard(mut body: Body) {

@@ -115,6 +115,7 @@ mod tests {
             deleted: false,
             method: Method::Put,
             json: String::new(),
+            content: None,
         }
     }
 

@@ -31,8 +31,8 @@ pub async fn handle(
         id: path.id,
     };
     let if_match = conditions::if_match(&headers)?;
-    let outcome = write(&server, &caller, Write::Delete { target, if_match }).await?;
-    Ok(Answer::of_write(&server, outcome, &ask.preferences))
+    let outcome = write(&server, &caller, Write::Delete { target, if_match }, None).await?;
+    Answer::of_write(&server, outcome, &ask.preferences).await
 }
 
 /// `DELETE [base]/[type]?criteria`
@@ -45,6 +45,6 @@ pub async fn handle_conditional(
 ) -> Result<Answer> {
     let target = criteria_target(resource_type, &ask)?;
     let if_match = conditions::if_match(&headers)?;
-    let outcome = write(&server, &caller, Write::Delete { target, if_match }).await?;
-    Ok(Answer::of_write(&server, outcome, &ask.preferences))
+    let outcome = write(&server, &caller, Write::Delete { target, if_match }, None).await?;
+    Answer::of_write(&server, outcome, &ask.preferences).await
 }

@@ -18,6 +18,7 @@ use super::answer::Answer;
 use super::conditions::etag;
 use super::extract::{Ask, InstancePath, Server, TypePath};
 use crate::fhir::caller::Caller;
+use crate::fhir::content;
 use crate::fhir::error::{FhirError, Result, excerpt};
 use crate::fhir::resource::{Method, StoredResource, instant};
 use crate::fhir::server::FhirServer;
@@ -49,7 +50,8 @@ pub async fn history(server: &FhirServer, caller: &Caller, scope: HistoryScope<'
     let answer = async {
         ask.check_parameters(&["_since", "_at", "_count", CURSOR])?;
         let query = read_query(server, &ask)?;
-        let page = server.history(caller, scope, &query).await?;
+        let mut page = server.history(caller, scope, &query).await?;
+        content::give_back(server, page.entries.iter_mut().collect()).await?;
         let answer = bundle(server, &path, &ask, &page).map(Answer::with_body)?;
         Ok(answer.showing(&page.entries))
     };

@@ -23,6 +23,7 @@ pub mod negotiation;
 pub mod operation;
 pub mod patch;
 pub mod query;
+mod range;
 pub mod read;
 pub mod search;
 pub mod transaction;

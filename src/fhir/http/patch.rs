@@ -98,9 +98,10 @@ async fn patch(
             patch,
             if_match,
         },
+        None,
     )
     .await?;
-    Ok(Answer::of_write(server, outcome, &ask.preferences))
+    Answer::of_write(server, outcome, &ask.preferences).await
 }
 
 /// Adds to a 415 what would be taken (RFC 5789, 2.2).

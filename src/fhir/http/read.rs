@@ -17,6 +17,7 @@ use super::answer::Answer;
 use super::binary;
 use super::extract::{Ask, InstancePath, Server};
 use crate::fhir::caller::Caller;
+use crate::fhir::content;
 use crate::fhir::error::{FhirError, Result};
 use crate::fhir::resource::StoredResource;
 use crate::fhir::server::FhirServer;
@@ -25,10 +26,11 @@ use crate::fhir::trail::{Event, Kind};
 pub async fn read(server: &FhirServer, caller: &Caller, resource_type: &str, id: &str, ask: Ask) -> Result<Answer> {
     let answer = async {
         ask.check_parameters(&[])?;
-        let stored = current(server, caller, resource_type, id).await?;
+        let mut stored = current(server, caller, resource_type, id).await?;
         if ask.conditions.are_met_by(&stored) {
             return Ok(Answer::not_modified(&stored));
         }
+        content::give_back(server, vec![&mut stored]).await?;
         Answer::with_resource(server, stored, ask.resource_projection()?)
     };
     let answer = answer.await;
@@ -40,7 +42,7 @@ fn event(resource_type: &str, id: &str) -> Event {
 }
 
 async fn current(server: &FhirServer, caller: &Caller, resource_type: &str, id: &str) -> Result<StoredResource> {
-    match server.read(caller, resource_type, id).await? {
+    match server.look(caller, resource_type, id).await? {
         None => Err(FhirError::not_found(resource_type, id)),
         Some(stored) if stored.deleted => Err(FhirError::gone(resource_type, id)),
         Some(stored) => Ok(stored),
@@ -55,13 +57,13 @@ pub async fn handle(
     headers: HeaderMap,
 ) -> Result<Response> {
     let InstancePath { resource_type, id } = path;
-    if binary::wants_content(resource_type, query.as_deref(), &headers)? {
+    if resource_type == "Binary" {
         let stored = current(&server, &caller, resource_type, &id).await;
         let stored = server
             .trail
             .record(&caller, || event(resource_type, &id), stored)
             .await?;
-        return binary::content(stored, &Ask::new(query.as_deref(), &headers)?);
+        return binary::answer(&server, stored, query.as_deref(), &headers).await;
     }
     let ask = Ask::checked(query.as_deref(), &headers)?;
     Ok(read(&server, &caller, resource_type, &id, ask).await?.into_response())

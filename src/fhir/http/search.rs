@@ -18,6 +18,7 @@ use super::extract::{Ask, CompartmentPath, Server, TypePath};
 use super::negotiation::{self, BodyType};
 use super::query::Query;
 use crate::fhir::caller::Caller;
+use crate::fhir::content;
 use crate::fhir::error::{FhirError, Result};
 use crate::fhir::search::{self, Scope, page_bundle};
 use crate::fhir::server::FhirServer;
@@ -26,7 +27,9 @@ use crate::fhir::trail::{Event, Kind};
 pub async fn search(server: &FhirServer, caller: &Caller, scope: Scope<'_>, ask: Ask) -> Result<Answer> {
     let answer = async {
         let search = search::parse(server, scope, &ask.query.0, ask.preferences.handling)?;
-        let page = search::search(server, caller, &search).await?;
+        let mut page = search::search(server, caller, &search).await?;
+        let found = page.matches.iter_mut().chain(&mut page.included);
+        content::give_back(server, found.collect()).await?;
         let answer = page_bundle(server, &search, &page, &ask.projection).map(Answer::with_body)?;
         Ok(answer.showing(page.matches.iter().chain(&page.included)))
     };

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::answer::Answer;
 use super::conditions;
-use super::create::{read_resource, write};
+use super::create::{Received, read_resource, write};
 use super::extract::{Ask, InstancePath, Server, TypePath};
 use super::query::criteria;
 use crate::fhir::caller::Caller;
@@ -33,13 +33,13 @@ pub async fn handle(
 ) -> Result<Answer> {
     ask.check_parameters(&[])?;
     let InstancePath { resource_type, id } = path;
-    let resource = read_resource(&server, resource_type, Some(&id), &headers, body).await?;
-    check_id(&resource, &id)?;
+    let received = read_resource(&server, &caller, resource_type, Some(&id), &headers, body).await?;
+    check_id(&received.resource, &id)?;
     let target = Target::Instance {
         resource_type: resource_type.to_owned(),
         id,
     };
-    store(&server, &caller, &ask, &headers, target, resource).await
+    store(&server, &caller, &ask, &headers, target, received).await
 }
 
 /// `PUT [base]/[type]?criteria`
@@ -52,8 +52,8 @@ pub async fn handle_conditional(
     body: Body,
 ) -> Result<Answer> {
     let target = criteria_target(resource_type, &ask)?;
-    let resource = read_resource(&server, resource_type, None, &headers, body).await?;
-    store(&server, &caller, &ask, &headers, target, resource).await
+    let received = read_resource(&server, &caller, resource_type, None, &headers, body).await?;
+    store(&server, &caller, &ask, &headers, target, received).await
 }
 
 async fn store(
@@ -62,16 +62,16 @@ async fn store(
     ask: &Ask,
     headers: &HeaderMap,
     target: Target,
-    resource: Value,
+    received: Received,
 ) -> Result<Answer> {
     let update = Write::Update {
         target,
-        resource,
+        resource: received.resource,
         if_match: conditions::if_match(headers)?,
         if_none_match_any: conditions::if_none_match_any(headers)?,
     };
-    let outcome = write(server, caller, update).await?;
-    Ok(Answer::of_write(server, outcome, &ask.preferences))
+    let outcome = write(server, caller, update, received.content).await?;
+    Answer::of_write(server, outcome, &ask.preferences).await
 }
 
 /// What the query of a conditional update, patch or delete selects.

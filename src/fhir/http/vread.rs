@@ -15,6 +15,7 @@ use super::answer::Answer;
 use super::binary;
 use super::extract::{Ask, Server, VersionPath};
 use crate::fhir::caller::Caller;
+use crate::fhir::content;
 use crate::fhir::error::{FhirError, Result};
 use crate::fhir::resource::StoredResource;
 use crate::fhir::server::FhirServer;
@@ -30,10 +31,11 @@ pub async fn vread(
 ) -> Result<Answer> {
     let answer = async {
         ask.check_parameters(&[])?;
-        let stored = version_of(server, caller, resource_type, id, version).await?;
+        let mut stored = version_of(server, caller, resource_type, id, version).await?;
         if ask.conditions.are_met_by(&stored) {
             return Ok(Answer::not_modified(&stored));
         }
+        content::give_back(server, vec![&mut stored]).await?;
         Answer::with_resource(server, stored, ask.resource_projection()?)
     };
     let answer = answer.await;
@@ -76,13 +78,13 @@ pub async fn handle(
         id,
         version,
     } = path;
-    if binary::wants_content(resource_type, query.as_deref(), &headers)? {
+    if resource_type == "Binary" {
         let stored = version_of(&server, &caller, resource_type, &id, &version).await;
         let stored = server
             .trail
             .record(&caller, || event(resource_type, &id), stored)
             .await?;
-        return binary::content(stored, &Ask::new(query.as_deref(), &headers)?);
+        return binary::answer(&server, stored, query.as_deref(), &headers).await;
     }
     let ask = Ask::checked(query.as_deref(), &headers)?;
     Ok(vread(&server, &caller, resource_type, &id, &version, ask)

@@ -23,6 +23,7 @@ pub use intern::Ids;
 pub use time::Micros;
 
 use self::intern::Rids;
+use super::content;
 use super::error::FhirError;
 use super::resource::{self, Method, StoredResource};
 use crate::base::Database;
@@ -173,18 +174,23 @@ impl Store {
     pub fn resource_of(&self, row: &PgRow) -> Result<StoredResource, FhirError> {
         let type_id: i16 = row.try_get(1)?;
         let json: Option<String> = row.try_get(7)?;
+        let json = json.map(resource::first_things_first).unwrap_or_default();
+        let name = self.types.name(type_id);
+        let resource_type = name.ok_or_else(|| FhirError::internal("unknown type id"))?;
+        let (json, content) = match resource_type {
+            "Binary" => content::apart(json)?,
+            _ => (json, None),
+        };
         Ok(StoredResource {
             rid: row.try_get(0)?,
-            resource_type: self
-                .types
-                .name(type_id)
-                .ok_or_else(|| FhirError::internal("unknown type id"))?,
+            resource_type,
             id: row.try_get(2)?,
             version: row.try_get(3)?,
             last_updated: row.try_get::<Micros, _>(4)?.timestamp(),
             deleted: row.try_get(5)?,
             method: Method::from_number(row.try_get(6)?),
-            json: json.map(resource::first_things_first).unwrap_or_default(),
+            json,
+            content,
         })
     }
 

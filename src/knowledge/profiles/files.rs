@@ -45,6 +45,7 @@ pub const FILES: &[(&str, &str)] = files![
     "operations/binary-presigned-url",
     "operations/break-glass",
     "operations/calendar-feed",
+    "operations/documentreference-upload",
     "operations/invoice-refund",
     "operations/medicationrequest-check",
     "operations/medicationrequest-sign",

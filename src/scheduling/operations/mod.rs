@@ -224,6 +224,7 @@ fn as_entry(offer: &Offer, opening: Opening, zone: &jiff::tz::TimeZone) -> Store
         deleted: false,
         method: Method::Post,
         json: to_json(&proposal),
+        content: None,
     }
 }
 

@@ -45,6 +45,7 @@ struct Practice {
 fn hooks() -> Hooks {
     let directory = Arc::new(Directory::default());
     Hooks {
+        intakes: vec![],
         consequences: vec![Box::new(Answers(directory.clone()))],
         guards: vec![Box::new(Calendars), Box::new(AnsweredOnce)],
         reactions: vec![],

@@ -30,6 +30,7 @@ use sha2::{Digest, Sha256};
 
 use self::record::{Item, Record, Stage};
 use crate::fhir::caller::Caller;
+use crate::fhir::content;
 use crate::fhir::error::{FhirError, excerpt};
 use crate::fhir::hooks::{Operation, OperationInput};
 use crate::fhir::http::Answer;
@@ -132,7 +133,7 @@ impl Operation for Everything {
                 None => record.of_all(&mut lease, request.cursor, room).await?,
             };
             lease.release();
-            page(server, &input, &request, found)
+            page(server, &input, &request, found).await
         })
     }
 }
@@ -273,7 +274,7 @@ impl fmt::Display for Place {
 }
 
 /// The Bundle of the first `count` of what was found.
-fn page(
+async fn page(
     server: &FhirServer,
     input: &OperationInput,
     request: &Request,
@@ -281,6 +282,8 @@ fn page(
 ) -> Result<Answer, FhirError> {
     let is_last = found.len() <= request.count;
     found.truncate(request.count);
+    let resources = found.iter_mut().map(|item| &mut item.resource).collect();
+    content::give_back(server, resources).await?;
     let next = found.last().filter(|_| !is_last).map(|last| Place {
         owner: last.owner,
         stage: last.stage,

@@ -523,7 +523,9 @@ fn hooks(config: &Config, clock: &Clock, features: &Features) -> Result<Hooks> {
     };
     hooks.operations.extend(payments::operations::all(&features.payments));
     hooks.operations.extend(scheduling::operations::all(&directory));
-    hooks.operations.extend(prescriptions::operations::all(&features.prescriptions));
+    hooks
+        .operations
+        .extend(prescriptions::operations::all(&features.prescriptions));
     Ok(hooks)
 }
 

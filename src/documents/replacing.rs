@@ -20,6 +20,11 @@ impl Consequence for Replacing {
         resource_type == "DocumentReference"
     }
 
+    /// Prescriptions, for example, are printed anew together with a word about the former sheet.
+    fn yields(&self) -> bool {
+        true
+    }
+
     fn follows<'a>(
         &'a self,
         server: &'a FhirServer,

@@ -86,6 +86,12 @@ pub trait Consequence: Send + Sync {
     /// Whether writes to this type concern it.
     fn watches(&self, resource_type: &str) -> bool;
 
+    /// Whether a write of the same commit to the same resource takes its place: whoever writes it has said what becomes of it.
+    /// Else two writes to one resource refuse the commit.
+    fn yields(&self) -> bool {
+        false
+    }
+
     /// What else is to be written. The caller's rights are not asked for it: whoever adds a write has judged that this
     /// caller may cause it. An error refuses the whole.
     fn follows<'a>(

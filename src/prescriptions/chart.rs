@@ -165,6 +165,7 @@ mod tests {
                 deleted: false,
                 method: Method::Post,
                 json: String::new(),
+                content: None,
             },
             content,
         }

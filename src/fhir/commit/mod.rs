@@ -109,6 +109,18 @@ impl Write {
         }
     }
 
+    /// Whether both are aimed at one resource by its id.
+    fn is_about(&self, other: &Write) -> bool {
+        let named = |write: &Write| match write {
+            Write::Update { target, .. } | Write::Patch { target, .. } | Write::Delete { target, .. } => match target {
+                Target::Instance { resource_type, id } => Some((resource_type.clone(), id.clone())),
+                Target::Criteria { .. } => None,
+            },
+            Write::Create { .. } => None,
+        };
+        named(self).is_some() && named(self) == named(other)
+    }
+
     /// What a caller needs for it. An update that creates what is not there counts as an update
     /// (<https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html>). Criteria tell what matches them.
     fn permissions(&self) -> Permissions {
@@ -320,7 +332,11 @@ async fn consequences(server: &FhirServer, caller: &Caller, ops: &[Op]) -> Resul
     for (index, op) in ops.iter().enumerate() {
         for consequence in &server.hooks.consequences {
             if consequence.watches(op.write.resource_type()) {
-                more.extend(consequence.follows(server, caller, &op.write).await.at_op(index)?);
+                let mut following = consequence.follows(server, caller, &op.write).await.at_op(index)?;
+                if consequence.yields() {
+                    following.retain(|op| !ops.iter().any(|own| own.write.is_about(&op.write)));
+                }
+                more.extend(following);
             }
         }
     }

@@ -104,6 +104,7 @@ impl Practice {
         // The guards judge by a clock of their own: it stands where that of the server does.
         let (clock, _) = Clock::manual("2026-03-01T10:00:00Z".parse().unwrap());
         let hooks = Hooks {
+            intakes: vec![],
             consequences: vec![],
             guards: vec![
                 Box::new(SigningIsProved::new(clock.clone(), jiff::SignedDuration::from_mins(5))),

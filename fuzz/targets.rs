@@ -69,6 +69,7 @@ pub fn redirects(data: &[u8]) {
         redirect_uris: vec![registered.to_owned()],
         launch_url: None,
         launches: false,
+        is_own: false,
         proof: Proof::Public,
     };
     assert!(client.may_redirect_to(registered), "{registered:?}");

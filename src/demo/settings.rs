@@ -18,10 +18,10 @@ pub fn of_demo(mut config: Config) -> Result<Config> {
         public.is_empty() || is_here(public),
         "the demo has no public address: everybody knows its passwords"
     );
-    let mail = config.mail.server.reveal();
+    let mail = [config.mail.server.reveal(), &config.mail.provider];
     ensure!(
-        mail.is_empty() || is_here(mail),
-        "the demo sends no mail to other machines: leave mail.server empty, or name a server on this one"
+        mail.iter().all(|url| url.is_empty() || is_here(url)),
+        "the demo sends no mail to other machines: leave mail.server and mail.provider empty, or name what is on this one"
     );
     config.auth = Auth::On;
     config.demo = true;

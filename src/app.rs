@@ -65,7 +65,7 @@ use crate::messaging::reaction::Events;
 use crate::payments;
 use crate::payments::guard::Books;
 use crate::payments::signature::Secrets;
-use crate::payments::stripe::Stripe;
+use crate::payments::stripe::{Back, Stripe};
 use crate::payments::till::Payments;
 use crate::prescriptions;
 use crate::prescriptions::authority::RoleCode;
@@ -422,14 +422,15 @@ fn payments_of(config: &Config) -> Result<Payments> {
         "" => None,
         key => Some(Stripe::new(key, &settings.stripe_url, &settings.item)?),
     };
-    let return_url = match settings.return_url.as_str() {
-        "" => format!("{}/payments/return?session={{CHECKOUT_SESSION_ID}}", config.root_url()),
-        url => url.to_owned(),
-    };
+    let back = format!("{}/payments/return", config.root_url());
     Ok(Payments {
         stripe,
         secrets: Secrets::new(settings.webhook_secret.reveal()),
-        return_url,
+        back: Back {
+            paid: format!("{back}?session={{CHECKOUT_SESSION_ID}}"),
+            cancelled: back,
+        },
+        return_url: settings.return_url.clone(),
     })
 }
 

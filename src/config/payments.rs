@@ -21,7 +21,7 @@ pub struct PaymentsConfig {
     pub webhook_secret: Secret,
     /// A file with the same.
     pub webhook_secret_file: PathBuf,
-    /// Where the payer comes back to; empty for a page of the server. `{CHECKOUT_SESSION_ID}` in it is replaced.
+    /// Where payers are sent on to when they come back, with `cancelled=1` if they did not pay; empty for a page of the server.
     pub return_url: String,
     /// What the payer reads on the page and on the statement of the card. It says nothing of what the visit is about.
     pub item: String,

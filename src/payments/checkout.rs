@@ -2,7 +2,7 @@
 //!
 //! The first call issues the Invoice and its ChargeItem, in the transaction that makes the Appointment refer to it. The time
 //! of the visit stays held for some minutes longer than the page lives, so that whoever pays at the last moment still has
-//! it. A page is opened under a key made of the Invoice and of when the page ends, which both are stored before: calls that
+//! it. A page is opened under a key made of the Invoice, of when the page ends, and of the page before it, which all are stored before: calls that
 //! cross each other, and those whose answer was lost, come to the same page.
 //!
 //! | | status |
@@ -179,16 +179,17 @@ async fn again(till: Till<'_>, visit: &Record, invoice: Record) -> Result<Result
     }
     let now = till.server.clock.now();
     if let Some(id) = bill::session(&invoice.content) {
-        let session = till.stripe()?.session(id).await?;
-        if session.paid.is_some() {
-            settle::settle(till, &session, None).await?;
-            return refuse("It is paid.");
-        }
-        if session.is_open && session.expires > now {
-            return Ok(page(session, &invoice));
-        }
-        if !session.is_open && !session.is_over {
-            return refuse("A payment is on its way. It can take some days until it arrives.");
+        match till.stripe()?.session(id).await? {
+            Some(session) if session.paid.is_some() => {
+                settle::settle(till, &session, None).await?;
+                return refuse("It is paid.");
+            }
+            Some(session) if session.is_open && session.expires > now => return Ok(page(session, &invoice)),
+            Some(session) if !session.is_open && !session.is_over => {
+                return refuse("A payment is on its way. It can take some days until it arrives.");
+            }
+            // It is over, or was opened at another account.
+            Some(_) | None => {}
         }
     }
     let is_late = bill::issued_at(&invoice.content).is_none_or(|at| now.duration_since(at) > TRIES_LAST);
@@ -205,10 +206,8 @@ async fn again(till: Till<'_>, visit: &Record, invoice: Record) -> Result<Result
 /// Opens a page, and notes its number in the Invoice.
 async fn open(till: Till<'_>, invoice: Record, expires: Timestamp) -> Result<Page, FhirError> {
     let amount = bill::total(&invoice.content)?;
-    let session = till
-        .stripe()?
-        .open(&invoice.id, amount, expires, &till.payments.return_url);
-    let session = session.await?;
+    let (former, back) = (bill::session(&invoice.content), &till.payments.back);
+    let session = till.stripe()?.open(&invoice.id, amount, expires, former, back).await?;
     let mut after = invoice.content.clone();
     bill::set_identifier(&mut after, SESSION, &session.id);
     till.store(vec![invoice.update(after)]).await?;
@@ -230,7 +229,7 @@ async fn without_a_page(till: Till<'_>, visit: &str, invoice: &Record) -> Result
     let visit = visit.ok_or_else(|| FhirError::conflict("It is there no more."))?;
     settle::free(till, &visit, invoice).await?;
     Ok(Ok(Page {
-        url: till.payments.return_url.replace("{CHECKOUT_SESSION_ID}", ""),
+        url: till.payments.back.paid.replace("{CHECKOUT_SESSION_ID}", ""),
         expires: till.server.clock.now(),
         invoice: invoice.reference(),
     }))

@@ -83,19 +83,18 @@ pub async fn follow(till: Till<'_>, visit: &str, moved: Move) -> Result<(), Fhir
 pub async fn close(till: Till<'_>, visit: &Record, invoice: &Record) -> Result<(), FhirError> {
     if let (Some(id), Some(stripe)) = (bill::session(&invoice.content), &till.payments.stripe) {
         let mut session = stripe.session(id).await?;
-        if session.is_open {
+        if session.as_ref().is_some_and(|session| session.is_open) {
             session = match stripe.close(id).await {
                 // Paid or expired while we looked.
                 Err(Trouble::Refused { .. }) => stripe.session(id).await?,
-                closed => closed?,
+                closed => Some(closed?),
             };
         }
-        if session.paid.is_some() {
-            return settle::settle(till, &session, None).await;
-        }
-        if !session.is_over {
+        match session {
+            Some(session) if session.paid.is_some() => return settle::settle(till, &session, None).await,
             // A payment is on its way. When it arrives, it finds no visit, and goes back.
-            return Ok(());
+            Some(session) if !session.is_over => return Ok(()),
+            Some(_) | None => {}
         }
     }
     let why = match visit::has_lapsed(&visit.content) {

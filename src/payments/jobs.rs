@@ -137,17 +137,21 @@ async fn run_visit(server: &FhirServer, payments: &Shared, job: &Job) -> Result<
 
 /// A page that has ended, by a payment or without.
 async fn session(till: Till<'_>, number: &str, event: Option<&str>) -> Result<(), FhirError> {
-    let session = till.stripe()?.session(number).await?;
-    settle::settle(till, &session, event).await
+    match till.stripe()?.session(number).await? {
+        Some(session) => settle::settle(till, &session, event).await,
+        None => Ok(()),
+    }
 }
 
 /// A try to pay that was refused: entered in the books, so that the payer can be told.
 async fn failure(till: Till<'_>, number: &str, event: Option<&str>) -> Result<(), FhirError> {
     let intent = till.stripe()?.intent(number).await?;
-    let Some(invoice) = intent.invoice.as_deref().filter(|_| intent.has_failed) else {
+    let Some(intent) = intent.filter(|intent| intent.has_failed) else {
         return Ok(());
     };
-    let invoice = till.find("Invoice", invoice).await?;
+    let invoice = till
+        .find("Invoice", intent.invoice.as_deref().unwrap_or_default())
+        .await?;
     let unpaid = |found: &Record| bill::is_ours(&found.content) && found.content["status"] == "issued";
     if let Some(invoice) = invoice.filter(unpaid) {
         let entry = receipts::failure(till, &invoice, number, intent.amount, event);
@@ -184,8 +188,12 @@ async fn reconcile_one(till: Till<'_>, invoice: &Record) -> Result<(), FhirError
     let (Some(number), true) = (bill::session(&invoice.content), bill::is_ours(&invoice.content)) else {
         return Ok(());
     };
-    let session = till.stripe()?.session(number).await?;
-    if session.paid.is_some() {
+    if let Some(session) = till
+        .stripe()?
+        .session(number)
+        .await?
+        .filter(|session| session.paid.is_some())
+    {
         return settle::settle(till, &session, None).await;
     }
     match visit::place(till, invoice).await? {

@@ -1,6 +1,6 @@
 //! The practice's books: what came (PaymentReconciliation `payment`, PaymentNotice), what went back (PaymentReconciliation
 //! `adjustment`), what did not come (PaymentReconciliation with the outcome `error`). Each is there once per number of
-//! Stripe's, which is its `paymentIdentifier`.
+//! Stripe's, which is its `paymentIdentifier` and, since R4 searches for that alone, its `identifier`.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ impl Entry<'_> {
     fn criteria(&self) -> [(&'static str, String); 2] {
         let (system, value) = self.number;
         [
-            ("payment-identifier", format!("{system}|{value}")),
+            ("identifier", format!("{system}|{value}")),
             ("outcome", self.outcome.to_owned()),
         ]
     }
@@ -41,6 +41,7 @@ impl Entry<'_> {
             "resourceType": "PaymentReconciliation",
             "meta": {"profile": [PAYMENT_PROFILE]},
             "status": "active",
+            "identifier": [{"system": system, "value": value}],
             "created": instant(now),
             "outcome": self.outcome,
             "paymentDate": now.to_zoned(jiff::tz::TimeZone::UTC).date().to_string(),
@@ -52,8 +53,8 @@ impl Entry<'_> {
                 "amount": self.amount.to_json()
             }]
         });
-        if let Some(event) = self.event {
-            resource["identifier"] = json!([{"system": EVENT, "value": event}]);
+        if let (Some(event), Value::Array(numbers)) = (self.event, &mut resource["identifier"]) {
+            numbers.push(json!({"system": EVENT, "value": event}));
         }
         if let Some(why) = self.why {
             resource["disposition"] = json!(why);
@@ -131,7 +132,7 @@ pub fn adjustment(till: Till<'_>, invoice: &Record, returned: &Returned, why: &s
 /// 503 when the database does not answer.
 pub async fn find(till: Till<'_>, system: &str, number: &str) -> Result<Option<Record>, FhirError> {
     let token = format!("{system}|{number}");
-    let query = [("payment-identifier", token.as_str()), ("outcome", "complete")];
+    let query = [("identifier", token.as_str()), ("outcome", "complete")];
     Ok(till.search("PaymentReconciliation", &query).await?.into_iter().next())
 }
 

@@ -90,7 +90,9 @@ pub async fn follow(till: Till<'_>, intent: &str) -> Result<(), FhirError> {
 
 async fn enter(till: Till<'_>, invoice: &str, intent: &str, why: &str) -> Result<State, FhirError> {
     let stripe = till.stripe()?;
-    let (payment, refunds) = (stripe.intent(intent).await?, stripe.returned(intent).await?);
+    let payment = stripe.intent(intent).await?;
+    let payment = payment.ok_or_else(|| FhirError::internal("a payment that the provider does not know"))?;
+    let refunds = stripe.returned(intent).await?;
     let good = refunds.iter().filter(|refund| !refund.has_failed);
     let mut state = State {
         received: payment.received,

@@ -9,7 +9,7 @@
 //! | waits for its payment | booked, or requested where the practitioner has not agreed yet |
 //! | takes place, or was agreed to without payment | stays |
 //! | lapsed while it was being paid, and its time is free | booked anew |
-//! | does not take place | everything goes back |
+//! | does not take place, or its Invoice was called off | everything goes back |
 //!
 //! A second payment for the same Invoice goes back whole.
 
@@ -77,7 +77,12 @@ async fn attempt(till: Till<'_>, invoice: &str, paid: &Paid, event: Option<&str>
         // Totals do not change once they are issued, so this is for a person to look at: the job fails, and is kept.
         return Err(FhirError::internal("a payment of another amount than the invoice"));
     }
-    let place = visit::place(till, &invoice).await?;
+    let is_due = matches!(invoice.content["status"].as_str(), Some("issued" | "balanced"));
+    let place = match is_due {
+        true => visit::place(till, &invoice).await?,
+        // Called off by the practice: a visit that still waits is billed anew.
+        false => Place::None,
+    };
     if let Place::Lost(visit) = &place
         && !is_recorded
         && visit::has_lapsed(&visit.content)

@@ -58,6 +58,14 @@ pub struct Session {
     pub paid: Option<Paid>,
 }
 
+/// Where a payer comes back to.
+#[derive(Clone, Debug)]
+pub struct Back {
+    /// `{CHECKOUT_SESSION_ID}` in it is replaced by Stripe.
+    pub paid: String,
+    pub cancelled: String,
+}
+
 /// A payment that has arrived.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Paid {
@@ -165,7 +173,7 @@ impl Stripe {
         })
     }
 
-    /// Opens a page for an invoice.
+    /// Opens a page for an invoice, after a `former` one that is over.
     ///
     /// # Errors
     /// [`Trouble`]
@@ -174,9 +182,14 @@ impl Stripe {
         invoice: &str,
         amount: Money,
         expires: Timestamp,
-        return_url: &str,
+        former: Option<&str>,
+        back: &Back,
     ) -> Result<Session, Trouble> {
-        let key = format!("checkout-{invoice}-{}", expires.as_second());
+        let key = format!(
+            "checkout-{invoice}-{}-{}",
+            expires.as_second(),
+            former.unwrap_or_default()
+        );
         let refused = || Trouble::Refused {
             status: StatusCode::BAD_REQUEST.as_u16(),
             code: "amount_cannot_be_charged".to_owned(),
@@ -203,18 +216,18 @@ impl Stripe {
             .line_items(vec![line])
             .payment_intent_data(intent)
             .expires_at(expires.as_second())
-            .success_url(return_url)
-            .cancel_url(return_url.replace("{CHECKOUT_SESSION_ID}", ""));
+            .success_url(back.paid.as_str())
+            .cancel_url(back.cancelled.as_str());
         let request = request.customize().request_strategy(once(&key)?);
         Ok(request.send(&self.client).await?.into())
     }
 
-    /// A page as it is now.
+    /// A page as it is now; `None` for one that this account does not know.
     ///
     /// # Errors
     /// [`Trouble`]
-    pub async fn session(&self, id: &str) -> Result<Session, Trouble> {
-        Ok(RetrieveCheckoutSession::new(id).send(&self.client).await?.into())
+    pub async fn session(&self, id: &str) -> Result<Option<Session>, Trouble> {
+        known(RetrieveCheckoutSession::new(id).send(&self.client).await).map(|found| found.map(Session::from))
     }
 
     /// Closes a page that is open, so that nobody pays there any more.
@@ -225,19 +238,21 @@ impl Stripe {
         Ok(ExpireCheckoutSession::new(id).send(&self.client).await?.into())
     }
 
-    /// A try to pay as it is now.
+    /// A try to pay as it is now; `None` for one that this account does not know.
     ///
     /// # Errors
     /// [`Trouble`]
-    pub async fn intent(&self, id: &str) -> Result<Intent, Trouble> {
-        let intent = RetrievePaymentIntent::new(id).send(&self.client).await?;
+    pub async fn intent(&self, id: &str) -> Result<Option<Intent>, Trouble> {
+        let Some(intent) = known(RetrievePaymentIntent::new(id).send(&self.client).await)? else {
+            return Ok(None);
+        };
         let currency = intent.currency.to_string();
-        Ok(Intent {
+        Ok(Some(Intent {
             invoice: intent.metadata.get(INVOICE).cloned(),
             amount: Money::from_stripe(intent.amount, &currency).ok_or(Trouble::Away)?,
             received: Money::from_stripe(intent.amount_received, &currency).ok_or(Trouble::Away)?,
             has_failed: intent.last_payment_error.is_some() && intent.status.as_str() == "requires_payment_method",
-        })
+        }))
     }
 
     /// What went back of a payment.
@@ -265,6 +280,14 @@ impl Stripe {
         let request = CreateRefund::new().payment_intent(intent).amount(units(amount)?);
         let refund = request.customize().request_strategy(once(&key)?).send(&self.client);
         returned(refund.await?)
+    }
+}
+
+/// What there is, where Stripe knows of it.
+fn known<T>(answer: Result<T, StripeError>) -> Result<Option<T>, Trouble> {
+    match answer.map_err(Trouble::from) {
+        Err(Trouble::Refused { status: 404, .. }) => Ok(None),
+        answer => answer.map(Some),
     }
 }
 

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::signature::Secrets;
-use super::stripe::Stripe;
+use super::stripe::{Back, Stripe};
 use crate::fhir::caller::{Caller, Granted};
 use crate::fhir::commit::{Op, Outcome, Target, Write, commit};
 use crate::fhir::error::{FhirError, Issue, IssueType};
@@ -23,7 +23,9 @@ pub struct Payments {
     /// `None` where nothing can be paid.
     pub stripe: Option<Stripe>,
     pub secrets: Secrets,
-    /// Where the payer comes back to.
+    /// Where payers come back to at this server.
+    pub back: Back,
+    /// Where they are sent on to; empty for nowhere.
     pub return_url: String,
 }
 

@@ -18,9 +18,10 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Html;
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use maud::{DOCTYPE, html};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::jobs::{self as work, Look};
 use super::names::SESSION;
@@ -52,10 +53,13 @@ struct Data {
     object: Object,
 }
 
+/// Not all that events are about has a number, or one payment.
 #[derive(Deserialize)]
 struct Object {
+    #[serde(default)]
     id: String,
-    payment_intent: Option<String>,
+    #[serde(default)]
+    payment_intent: Value,
 }
 
 pub async fn handle(State(door): State<Arc<Door>>, headers: HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
@@ -93,10 +97,10 @@ impl Event {
             "checkout.session.completed"
             | "checkout.session.async_payment_succeeded"
             | "checkout.session.async_payment_failed"
-            | "checkout.session.expired" => (Look::Session, Some(&object.id)),
-            "payment_intent.payment_failed" => (Look::Failure, Some(&object.id)),
+            | "checkout.session.expired" => (Look::Session, Some(object.id.as_str())),
+            "payment_intent.payment_failed" => (Look::Failure, Some(object.id.as_str())),
             "charge.refunded" | "refund.created" | "refund.updated" | "refund.failed" => {
-                (Look::Refunds, object.payment_intent.as_ref())
+                (Look::Refunds, object.payment_intent.as_str())
             }
             _ => return None,
         };
@@ -117,10 +121,18 @@ pub struct Returned {
     session: String,
 }
 
-/// A word to the payer. That they are here is a reason to look, should the webhook not come.
-pub async fn come_back(State(door): State<Arc<Door>>, Query(Returned { session }): Query<Returned>) -> Html<String> {
+/// Sends the payer on, or has a word for them. That they are here is a reason to look, should the webhook not come.
+pub async fn come_back(State(door): State<Arc<Door>>, Query(Returned { session }): Query<Returned>) -> Response {
     // What cannot be looked at now is looked at by the schedule.
     let _ = look_at(&door, &session).await;
+    let next = door.payments.return_url.as_str();
+    if !next.is_empty() {
+        let joint = if next.contains('?') { '&' } else { '?' };
+        return match session.is_empty() {
+            true => Redirect::to(&format!("{next}{joint}cancelled=1")).into_response(),
+            false => Redirect::to(next).into_response(),
+        };
+    }
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -131,13 +143,18 @@ pub async fn come_back(State(door): State<Arc<Door>>, Query(Returned { session }
             }
             body {
                 main {
-                    h1 { "Thank you" }
-                    p { "You can close this page. As soon as a payment has arrived, your appointment shows it." }
+                    @if session.is_empty() {
+                        h1 { "Not paid" }
+                        p { "Nothing was charged. You can close this page, and pay later as long as the time is held." }
+                    } @else {
+                        h1 { "Thank you" }
+                        p { "You can close this page. As soon as the payment has arrived, your appointment shows it." }
+                    }
                 }
             }
         }
     };
-    Html(page.into_string())
+    Html(page.into_string()).into_response()
 }
 
 async fn look_at(door: &Door, session: &str) -> Result<(), FhirError> {
@@ -184,6 +201,7 @@ mod tests {
         for nothing in [
             event("customer.created", r#"{"id": "cus_1"}"#),
             event("refund.created", r#"{"id": "re_1"}"#),
+            event("balance.available", r#"{"object": "balance"}"#),
             event("checkout.session.completed", r#"{"id": "../../v1/refunds"}"#),
             event("checkout.session.completed", r#"{"id": "pi_1"}"#),
         ] {

@@ -143,7 +143,8 @@ fn list(shop: &Shop, kind: Kind, form: &Form, filters: &[&str]) -> Result<Value,
         filters.iter().all(|name| match (form.text(name), &object[*name]) {
             (None, _) => true,
             (Some(wanted), Value::String(text)) => wanted == text,
-            (Some(wanted), other) => wanted == other.to_string(),
+            (Some(wanted), Value::Bool(is_so)) => wanted == if *is_so { "true" } else { "false" },
+            (Some(_), _) => false,
         })
     };
     page(form, kind.url, shop.all(kind).iter().filter(matches))

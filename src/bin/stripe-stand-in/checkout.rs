@@ -125,6 +125,10 @@ fn lines(shop: &mut Shop, form: &Form) -> Result<Vec<Value>, Fault> {
             Some(id) => shop.get(PRICES, id)?.clone(),
             None => catalogue::price(shop, form, &format!("{at}/price_data/"))?,
         };
+        if price["active"] == false {
+            let message = "The price specified is inactive. This field only accepts active prices.";
+            return Err(Fault::invalid(message, Some("line_items[price]")));
+        }
         let quantity = form.number(&format!("{at}/quantity"))?.unwrap_or(1);
         if !(1..=MOST_PIECES).contains(&quantity) {
             return Err(Fault::invalid("Invalid quantity", Some("line_items[quantity]")));

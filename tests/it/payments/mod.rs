@@ -21,7 +21,7 @@ use medconsult::fhir::preferences::Preferences;
 use medconsult::fhir::summary::Projection;
 use medconsult::jobs::{self, NewJob};
 use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::app::{Answer, Ask, TestApp, spawn_app_with};
@@ -70,7 +70,7 @@ impl StandIn {
 
     /// Fills in the page as a payer does.
     pub async fn fill_in(&self, page: &str, card: &str) -> Answer {
-        self.client.post(page).form(&[("card", card)]).answer().await
+        filled_in(self.client.post(page), &[("card", card)]).answer().await
     }
 
     /// Asks its API.
@@ -82,7 +82,7 @@ impl StandIn {
     /// Makes it do something.
     pub async fn make(&self, path: &str, form: &[(&str, &str)]) -> Answer {
         let request = self.client.post(format!("{}/v1/{path}", self.address)).bearer_auth(KEY);
-        request.form(form).answer().await
+        filled_in(request, form).answer().await
     }
 
     /// The last event of a type.
@@ -101,6 +101,15 @@ impl Drop for StandIn {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn filled_in(request: RequestBuilder, form: &[(&str, &str)]) -> RequestBuilder {
+    let body = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
+    request
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body)
 }
 
 /// What Stripe would send with a body at that instant.

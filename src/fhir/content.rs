@@ -361,7 +361,7 @@ mod tests {
             (json.as_str(), found),
             (
                 r#"{"resourceType":"Binary","id":"7","contentType":"text/plain"}"#,
-                Some(id)
+                Some(Held::of_bytes(id))
             )
         );
         for data in [json!("object"), json!("AAAA"), json!("object:0123"), json!(7)] {

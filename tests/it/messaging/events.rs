@@ -381,7 +381,7 @@ async fn every_event_leads_to_its_mail() {
 
 #[tokio::test]
 async fn one_sheet_of_prescriptions_is_one_mail() {
-    let Some(mut server) = MailServer::start(&json!({})).await else {
+    let Some(server) = MailServer::start(&json!({})).await else {
         return;
     };
     let practice = Practice::open(server.url()).await;

@@ -135,10 +135,9 @@ async fn problems_of_high_severity_need_a_reason() {
         ["MedicationRequest/a", "MedicationRequest/warfarin"]
     );
     assert_eq!(practice.status("a").await, "draft");
-    let stored = |id: &str| practice.get(id);
     let drafts = [
-        stored("MedicationRequest/a").await.unwrap(),
-        stored("MedicationRequest/b").await.unwrap(),
+        practice.get("MedicationRequest/a").await.unwrap(),
+        practice.get("MedicationRequest/b").await.unwrap(),
     ];
     let found = practice.check(&drafts).await.unwrap();
     let mut issue = found[0].clone();

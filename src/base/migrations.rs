@@ -8,7 +8,7 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 /// Number, description and text of each file in `migrations/`.
-const MIGRATIONS: [(i64, &str, &str); 16] = [
+const MIGRATIONS: [(i64, &str, &str); 19] = [
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "jobs", include_str!("../../migrations/0002_jobs.sql")),
     (3, "search", include_str!("../../migrations/0003_search.sql")),
@@ -32,6 +32,13 @@ const MIGRATIONS: [(i64, &str, &str); 16] = [
         include_str!("../../migrations/0016_request_counts.sql"),
     ),
     (20, "scheduling", include_str!("../../migrations/0020_scheduling.sql")),
+    (22, "objects", include_str!("../../migrations/0022_objects.sql")),
+    (
+        23,
+        "prescriptions",
+        include_str!("../../migrations/0023_prescriptions.sql"),
+    ),
+    (24, "mail", include_str!("../../migrations/0024_mail.sql")),
     (27, "own_apps", include_str!("../../migrations/0027_own_apps.sql")),
 ];
 

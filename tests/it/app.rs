@@ -236,6 +236,28 @@ impl TestApp {
         self.request(Method::DELETE, path)
     }
 
+    /// All files of this server's database and of the journal that it shares with others, after everything was written to them.
+    pub async fn files_of_database(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        const OID: &str = "SELECT oid::text FROM pg_database WHERE datname = current_database()";
+        administer(&CLUSTER.cluster, "CHECKPOINT").await;
+        let oid: String = sqlx::query_scalar(OID)
+            .fetch_one(&mut self.connection().await)
+            .await
+            .unwrap();
+        let files = |folder: &str| {
+            let folder = clusters_directory()
+                .join(process::id().to_string())
+                .join("postgres")
+                .join(folder);
+            let entries = fs::read_dir(folder).unwrap().flatten();
+            entries
+                .map(|entry| entry.path())
+                .filter(|path| path.is_file())
+                .collect()
+        };
+        (files(&format!("base/{oid}")), files("pg_wal"))
+    }
+
     /// A connection to this server's database, for looking behind the curtain.
     pub async fn connection(&self) -> PgConnection {
         self.database.options().connect().await.unwrap()

@@ -131,9 +131,11 @@ fn what_only_tests_need_is_installed_for_tests_only() {
     assert!(done, "{said}");
     assert_eq!(
         installs,
-        [format!("{INSTALL} chromium python3-venv poppler-utils zbar-tools")]
+        [format!(
+            "{INSTALL} chromium python3-venv poppler-utils zbar-tools clamav-daemon"
+        )]
     );
-    let more = ["chromium-browser", "python3", "pdftoppm", "zbarimg"].map(|program| (program, ""));
+    let more = ["chromium-browser", "python3", "pdftoppm", "zbarimg", "clamd"].map(|program| (program, ""));
     let whole = [&server[..], &more].concat();
     assert_eq!(
         Machine::with("tests-whole", &whole).set_up_for(&["tests"], &[]),

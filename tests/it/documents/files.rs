@@ -5,7 +5,7 @@ use medconsult::fhir::bundle;
 use medconsult::fhir::preferences::Preferences;
 use serde_json::{Value, json};
 
-use super::{CONTENT, DOCUMENT, PDF, base64, contains, document, document_bundle, made_by, person};
+use super::{PDF, base64, contains, document, document_bundle, made_by, person};
 use crate::app::{Ask, TestApp, spawn_app, spawn_app_with};
 
 async fn store(app: &TestApp, bundle: &Value) -> (String, String) {
@@ -60,10 +60,7 @@ async fn a_file_is_what_its_type_says_and_of_a_type_that_is_taken() {
         ("image/png", b"\x89PNG\r\n\x1a\n and then nothing"),
     ] {
         let said = refusal(&app, &document_bundle("Patient/ada", content_type, file), 422).await;
-        assert!(
-            said.contains("Binary.") || said.contains("resource.data"),
-            "{content_type}: {said}"
-        );
+        assert!(said.contains("Bundle.entry[1].resource."), "{content_type}: {said}");
         let (header, body) = super::form(&[("category", "other"), ("subject", "Patient/ada")], content_type, file);
         let by_form = app
             .post("DocumentReference/$upload")
@@ -94,7 +91,7 @@ async fn a_file_is_what_its_type_says_and_of_a_type_that_is_taken() {
 /// A JPEG of 8 by 8 grey pixels with everything that a telephone adds.
 fn photograph() -> Vec<u8> {
     let mut file = b"\xFF\xD8\xFF\xE0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0".to_vec();
-    file.extend_from_slice(b"\xFF\xE1\0\x1EExif\0\0GPS 52.5163 N 13.3777 E");
+    file.extend_from_slice(b"\xFF\xE1\0\x1FExif\0\0GPS 52.5163 N 13.3777 E");
     file.extend_from_slice(b"\xFF\xFE\0\x10taken by Ada L");
     file.extend_from_slice(b"\xFF\xDB\0\x43\0");
     file.extend_from_slice(&[1; 64]);
@@ -186,20 +183,13 @@ async fn document_and_file_belong_to_each_other() {
     changed("data", json!(base64(b"%PDF-1.7\n%\xE2\xE3 other")))
         .await
         .expect(409);
-    changed("contentType", json!("text/plain")).await.expect(409);
+    // Not as another type either, which it is not.
+    changed("contentType", json!("text/plain")).await.expect(422);
     changed("securityContext", json!({"reference": "Patient/ada"}))
         .await
         .expect(409);
     changed("language", json!("en")).await.expect(200);
     // A file that did not pass as that of a document does not become one.
-    let mut hidden = app
-        .get(&format!("{plain}?_format=json"))
-        .answer()
-        .await
-        .expect(200)
-        .json();
-    hidden["securityContext"] = json!({"reference": own});
-    hidden.as_object_mut().unwrap().shift_remove("data");
     let patch = json!([{"op": "replace", "path": "/securityContext/reference", "value": own}]);
     let patched = app
         .patch(&plain)
@@ -220,7 +210,6 @@ async fn document_and_file_belong_to_each_other() {
     let mut other = document("Patient/ada", "https://other.example/files/1");
     other.as_object_mut().unwrap().shift_remove("meta");
     app.post("DocumentReference").fhir(&other).answer().await.expect(201);
-    assert!(DOCUMENT.ends_with("document") && CONTENT.ends_with("document-content"));
 }
 
 #[tokio::test]

@@ -26,11 +26,17 @@ struct Clamd {
     process: Child,
 }
 
+/// The program, where scripts/setup looks for it.
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    places.find_map(|place| Some(place.join("clamd")).filter(|program| program.exists()))
+}
+
 impl Clamd {
     /// `None` where it is not installed.
     async fn start(name: &str) -> Option<Clamd> {
-        let program = ["/usr/sbin/clamd", "/usr/local/sbin/clamd", "/opt/homebrew/sbin/clamd"];
-        let Some(program) = program.iter().find(|program| Path::new(program).exists()) else {
+        let Some(program) = program() else {
             println!("skipped: clamd is not installed (./scripts/setup tests does)");
             return None;
         };
@@ -49,14 +55,14 @@ impl Clamd {
         );
         fs::write(folder.join("clamd.conf"), settings).unwrap();
         let mut clamd = Clamd {
-            process: Self::run(program, &folder),
+            process: Self::run(&program, &folder),
             folder,
         };
         clamd.listens().await;
         Some(clamd)
     }
 
-    fn run(program: &str, folder: &Path) -> Child {
+    fn run(program: &Path, folder: &Path) -> Child {
         Command::new(program)
             .arg("--config-file")
             .arg(folder.join("clamd.conf"))

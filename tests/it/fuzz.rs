@@ -1,6 +1,9 @@
 //! What fuzzing found once must not come back, and a change to a parser meets some thousand strange inputs at once: the functions
 //! of `fuzz/targets.rs`, over the corpus and over seeded changes to it. `make fuzz` looks further.
+//!
+//! `FUZZ_CASES=<number>` makes it longer, and `FUZZ_SEED=<number>` makes other changes.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 
@@ -11,8 +14,14 @@ use crate::app::spawn_app;
 #[path = "../../fuzz/targets.rs"]
 mod targets;
 
-/// Changes to the corpus of each target.
-const CHANGES: usize = 5000;
+/// Changes to the corpus of each target, and the seed that they are made from.
+const CASES: u64 = 5000;
+const SEED: u64 = 0xed6e;
+
+fn number_of(variable: &str, default: u64) -> u64 {
+    let number = |text: String| text.parse().unwrap_or_else(|_| panic!("{variable} is a number"));
+    env::var(variable).map_or(default, number)
+}
 
 /// Pieces that parsers look for.
 const PIECES: [&str; 24] = [
@@ -85,8 +94,8 @@ fn changed(corpus: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
 fn run(name: &str, target: impl Fn(&[u8])) {
     let corpus = corpus(name);
     corpus.iter().for_each(|input| target(input));
-    let mut rng = Rng::with_seed(0xed6e);
-    for _ in 0..CHANGES {
+    let mut rng = Rng::with_seed(number_of("FUZZ_SEED", SEED));
+    for _ in 0..number_of("FUZZ_CASES", CASES) {
         let input = changed(&corpus, &mut rng);
         let shown = ShownOnPanic(name, &input);
         target(&input);

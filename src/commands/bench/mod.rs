@@ -7,6 +7,7 @@
 //!
 //! | file | concern |
 //! |---|---|
+//! | [`access`] | what it costs to know who asks, to show them what is theirs, and to record it |
 //! | [`records`] | made-up records |
 //! | [`driver`] | clients at work, and their watch |
 //! | [`workload`] | the operations on a FHIR server |
@@ -16,6 +17,7 @@
 //! | [`server`] | a server to throw away |
 //! | [`table`] | the figures for people and for programs |
 
+mod access;
 mod driver;
 mod floor;
 mod processes;
@@ -25,12 +27,15 @@ mod server;
 mod table;
 mod workload;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use sqlx::postgres::PgPool;
 
+use self::access::Costs;
 use self::driver::{Bounds, Measure};
 use self::processes::Processes;
 use self::server::Scratch;
@@ -58,6 +63,10 @@ pub struct Args {
     /// limited by --seconds
     #[arg(long, default_value_t = 100_000)]
     resources: u64,
+    /// Measure instead what access control and the trail cost, by the same requests to servers with and without them, on
+    /// --resources made by statements; a million takes ten minutes
+    #[arg(long, conflicts_with = "base")]
+    access: bool,
     /// Write the figures as JSON too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -77,6 +86,9 @@ pub struct Args {
 /// # Errors
 /// When the server cannot be reached or started, or refuses everything of a kind.
 pub async fn run(args: Args, config: Config) -> Result<()> {
+    if args.access {
+        return show(&args, measure_access(&args, &config).await?);
+    }
     let figures = match &args.base {
         Some(base) => {
             let processes = Processes {
@@ -91,6 +103,11 @@ pub async fn run(args: Args, config: Config) -> Result<()> {
         }
         None => measure_own(&args, &config).await?,
     };
+    show(&args, figures)
+}
+
+/// Prints the figures, and writes them as JSON where the arguments say so.
+fn show(args: &Args, figures: impl Display + Serialize) -> Result<()> {
     println!("{figures}");
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&figures)?;
@@ -99,7 +116,21 @@ pub async fn run(args: Args, config: Config) -> Result<()> {
     Ok(())
 }
 
+async fn measure_access(args: &Args, config: &Config) -> Result<Costs> {
+    let scratch = args.scratch(config).await?;
+    let measured = access::measure(&scratch, args.resources, args.concurrency as usize).await;
+    scratch.remove().await?;
+    measured
+}
+
 impl Args {
+    /// A database that is thrown away.
+    async fn scratch(&self, config: &Config) -> Result<Scratch> {
+        let programs = &config.postgres.programs;
+        let programs = (!programs.as_os_str().is_empty()).then(|| programs.clone());
+        Scratch::new(&self.scratch, programs).await
+    }
+
     fn bounds(&self) -> Bounds {
         Bounds {
             concurrency: self.concurrency as usize,
@@ -180,9 +211,7 @@ async fn measure_operations(workload: &mut Workload, processes: Processes, figur
 }
 
 async fn measure_own(args: &Args, config: &Config) -> Result<Figures> {
-    let programs = &config.postgres.programs;
-    let programs = (!programs.as_os_str().is_empty()).then(|| programs.clone());
-    let mut scratch = Scratch::new(&args.scratch, programs).await?;
+    let mut scratch = args.scratch(config).await?;
     let measured = measure_scratch(args, &mut scratch).await;
     scratch.remove().await?;
     measured

@@ -67,18 +67,39 @@ impl Scratch {
     /// # Errors
     /// When it does not start.
     pub async fn serve(&self) -> Result<Server> {
+        self.serve_with(&[]).await
+    }
+
+    /// The same with other settings than the default ones, as variables of its environment.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn serve_with(&self, settings: &[(&str, String)]) -> Result<Server> {
         let url = format!(
             "postgres://medconsult@localhost/medconsult?host={}",
             self.folder.join("run").display()
         );
-        Server::start(|command| command.env("DATABASE_URL", url)).await
+        let settings = settings.iter().map(|(name, value)| (*name, value.as_str()));
+        let data_dir = self.folder.join("server");
+        let start = |command: &mut Command| {
+            command
+                .env("DATABASE_URL", url)
+                .env("MEDCONSULT_DATA_DIR", data_dir)
+                .envs(settings);
+        };
+        Server::start(start).await
+    }
+
+    /// The process that all of its database descend from.
+    pub fn postmaster(&self) -> Option<u32> {
+        self.cluster.as_ref().and_then(Cluster::postmaster)
     }
 
     /// What is running.
     pub fn processes(&self, server: &Server) -> Processes {
         Processes {
-            server: server.child.id(),
-            postmaster: self.cluster.as_ref().and_then(Cluster::postmaster),
+            server: server.id(),
+            postmaster: self.postmaster(),
         }
     }
 
@@ -96,7 +117,8 @@ impl Scratch {
         for _ in 0..2 {
             let begun = Instant::now();
             let server =
-                Server::start(|command| command.env_remove("DATABASE_URL").env("MEDCONSULT_DATA_DIR", &folder)).await?;
+                Server::start(|command| _ = command.env_remove("DATABASE_URL").env("MEDCONSULT_DATA_DIR", &folder))
+                    .await?;
             took = begun.elapsed();
             server.stop().await?;
         }
@@ -116,12 +138,17 @@ impl Scratch {
 }
 
 impl Server {
-    async fn start(configure: impl FnOnce(&mut Command) -> &mut Command) -> Result<Server> {
+    /// Its process.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    async fn start(configure: impl FnOnce(&mut Command)) -> Result<Server> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("serve")
             .env("MEDCONSULT_LISTEN", "127.0.0.1:0")
-            .env("MEDCONSULT_LOG_FILTER", "warn");
+            .env("MEDCONSULT_LOG_FILTER", "error");
         command
             .env_remove("MEDCONSULT_PUBLIC_URL")
             .stdout(Stdio::piped())

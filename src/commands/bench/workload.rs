@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Client, ClientBuilder, Method, StatusCode};
 use serde_json::Value;
 
@@ -47,6 +48,21 @@ pub struct Http {
 }
 
 impl Http {
+    /// For as many clients at one time, each with this access token if there is one.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub fn new(base: &str, concurrency: usize, token: Option<&str>) -> Result<Http> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, format!("Bearer {token}").parse()?);
+        }
+        Ok(Http {
+            client: client(concurrency).default_headers(headers).build()?,
+            base: base.into(),
+        })
+    }
+
     /// The answer to a request, which must succeed.
     ///
     /// # Errors
@@ -86,12 +102,8 @@ impl Http {
 
 impl Workload {
     pub fn new(base: &str, bounds: Bounds, processes: Processes) -> Result<Workload> {
-        let http = Http {
-            client: client(bounds).build()?,
-            base: base.into(),
-        };
         Ok(Workload {
-            http,
+            http: Http::new(base, bounds.concurrency, None)?,
             bounds,
             processes,
             created: Arc::default(),
@@ -273,9 +285,9 @@ impl Workload {
 }
 
 /// Clients ask for answers as they are. What compressing one costs is measured by itself.
-fn client(bounds: Bounds) -> ClientBuilder {
+fn client(concurrency: usize) -> ClientBuilder {
     let builder = Client::builder().no_proxy().tcp_nodelay(true).gzip(false);
-    builder.pool_max_idle_per_host(bounds.concurrency)
+    builder.pool_max_idle_per_host(concurrency)
 }
 
 /// Fetches one address again and again, compressed if `gzip` says so.
@@ -283,7 +295,7 @@ fn client(bounds: Bounds) -> ClientBuilder {
 /// # Errors
 /// When every request failed.
 pub async fn fetch(name: &str, url: String, gzip: bool, bounds: Bounds, processes: Processes) -> Result<Measure> {
-    let client = client(bounds).gzip(gzip).build()?;
+    let client = client(bounds.concurrency).gzip(gzip).build()?;
     drive(name, bounds, processes, move |_| {
         let request = client.get(&url);
         async move {

@@ -4,7 +4,6 @@
 //! practice's directory. What is asked in a caller's name goes through the functions that the routes call.
 
 mod break_glass;
-mod cost;
 mod explain;
 mod operations;
 mod reads;

@@ -30,6 +30,7 @@ use crate::auth::factors::passkeys::RelyingParty;
 use crate::auth::factors::policy::{Demand, FactorPolicy};
 use crate::auth::passwords::Passwords;
 use crate::auth::provider::{Provider, ProviderSettings};
+use crate::auth::recognition::Recognition;
 use crate::auth::{AuthServer, background};
 use crate::base::crypto::Vault;
 use crate::base::limits::{Budgets, Limits};
@@ -48,6 +49,7 @@ use crate::documents::upload::Upload;
 use crate::fhir::access::BreakGlass;
 use crate::fhir::access::policy::{BUILT_IN, Policies};
 use crate::fhir::access::relations;
+use crate::fhir::access::relations::RolesUpkeep;
 use crate::fhir::hooks::{Guard, Hooks, Reaction};
 use crate::fhir::integrity::ReferentialIntegrity;
 use crate::fhir::metadata::OAuthEndpoints;
@@ -160,6 +162,7 @@ impl App {
                 factors: factor_policy(&config)?,
                 relying_party: RelyingParty::new(&config.root_url()),
                 providers: providers(&config)?,
+                recognition: Recognition::default(),
                 limits: limits.clone(),
             })),
             None => None,
@@ -490,6 +493,10 @@ fn hooks(config: &Config, clock: &Clock, features: &Features) -> Result<Hooks> {
         office: features.prescriptions.clone(),
         clock: clock.clone(),
     }));
+    if config.auth == Auth::On {
+        // The last one: all who write such resources wait for each other from here on.
+        guards.push(Box::new(RolesUpkeep));
+    }
     let mut reactions: Vec<Box<dyn Reaction>> = vec![Box::new(Reprints)];
     if config.auth == Auth::On && config.mail.events {
         reactions.push(Box::new(Events));

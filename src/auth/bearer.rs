@@ -10,10 +10,13 @@
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 
 use super::AuthServer;
+use super::recognition::{Recognised, TokenHash};
 use super::sessions::Session;
 use super::tokens::{self, Live};
+use crate::base::crypto;
 use crate::fhir::access::{Role, ScopeContext, ScopeGrant, holders};
 use crate::fhir::caller::{Caller, Granted, Permissions, User};
 use crate::fhir::error::{FhirError, Issue, IssueType};
@@ -77,8 +80,15 @@ impl IntoResponse for Refusal {
 /// # Errors
 /// [`Refusal`]
 pub async fn caller(auth: &AuthServer, headers: &HeaderMap) -> Result<Caller, Refusal> {
-    let live = live(auth, headers).await?;
-    caller_of(auth, live).await
+    let token = crypto::digest(bearer_token(headers)?.ok_or(Refusal::NoToken)?);
+    let now = auth.clock.now();
+    if let Some(caller) = auth.recognition.recall(&auth.fhir.store, now, &token).await? {
+        return Ok(caller);
+    }
+    let live = look_up(auth, &token).await?.ok_or(Refusal::NotValid)?;
+    let recognised = recognise(auth, live).await?;
+    auth.recognition.remember(token, recognised.clone());
+    Ok(recognised.caller)
 }
 
 /// Whoever holds this token.
@@ -86,16 +96,23 @@ pub async fn caller(auth: &AuthServer, headers: &HeaderMap) -> Result<Caller, Re
 /// # Errors
 /// [`Refusal`] of a token that opens no records.
 pub async fn caller_of(auth: &AuthServer, live: Live) -> Result<Caller, Refusal> {
+    Ok(recognise(auth, live).await?.caller)
+}
+
+async fn recognise(auth: &AuthServer, live: Live) -> Result<Recognised, Refusal> {
     let scopes = live.scopes.grants(live.user.as_ref().map(|user| user.profile.as_str()));
     if scopes.is_empty() {
         return Err(Refusal::InsufficientScope);
     }
     let account = live.user.as_ref().map(|user| user.account.clone());
-    let user = match live.user {
-        Some(user) => Some(user_of(auth, user.role, user.profile, user.person).await?),
-        None => None,
+    let (user, until) = match live.user {
+        Some(user) => {
+            let (user, until) = user_of(auth, user.role, user.profile, user.person).await?;
+            (Some(user), until)
+        }
+        None => (None, None),
     };
-    Ok(Caller::granted(Granted {
+    let caller = Caller::granted(Granted {
         token: live.jti,
         client: live.client,
         account,
@@ -103,7 +120,12 @@ pub async fn caller_of(auth: &AuthServer, live: Live) -> Result<Caller, Refusal>
         patient: live.context.patient,
         scopes,
         proof: live.proof,
-    }))
+    });
+    Ok(Recognised {
+        caller,
+        withdrawals: live.withdrawals,
+        until: until.map_or(live.expires_at, |until| until.min(live.expires_at)),
+    })
 }
 
 /// Somebody who is signed in, looking for what they may see by our own pages.
@@ -112,7 +134,7 @@ pub async fn caller_of(auth: &AuthServer, live: Live) -> Result<Caller, Refusal>
 /// When the database does not answer.
 pub async fn person(auth: &AuthServer, session: &Session) -> Result<Caller, FhirError> {
     let account = &session.account;
-    let user = user_of(auth, account.role, account.profile.clone(), account.person.clone()).await?;
+    let (user, _) = user_of(auth, account.role, account.profile.clone(), account.person.clone()).await?;
     Ok(Caller::granted(Granted {
         token: session.id.clone(),
         client: OURSELVES.to_owned(),
@@ -129,22 +151,28 @@ pub async fn person(auth: &AuthServer, session: &Session) -> Result<Caller, Fhir
     }))
 }
 
-/// A person, with all that stands for them at the moment.
+/// A person, with all that stands for them at the moment, and when that will change by itself.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn user_of(auth: &AuthServer, role: Role, fhir_user: String, person: String) -> Result<User, FhirError> {
+pub async fn user_of(
+    auth: &AuthServer,
+    role: Role,
+    fhir_user: String,
+    person: String,
+) -> Result<(User, Option<Timestamp>), FhirError> {
     let (store, now) = (&auth.fhir.store, auth.clock.now());
     let mut lease = store.fixed().await?;
     let registry = auth.fhir.search.current();
-    let holders = holders(&mut lease, &registry, store.types(), now, &fhir_user, &person).await?;
+    let (holders, until) = holders(&mut lease, &registry, store.types(), now, &fhir_user, &person).await?;
     lease.release();
-    Ok(User {
+    let user = User {
         role,
         fhir_user,
         person,
         holders,
-    })
+    };
+    Ok((user, until))
 }
 
 /// What the token of a request stands for.
@@ -153,11 +181,11 @@ pub async fn user_of(auth: &AuthServer, role: Role, fhir_user: String, person: S
 /// [`Refusal`]
 pub async fn live(auth: &AuthServer, headers: &HeaderMap) -> Result<Live, Refusal> {
     let token = bearer_token(headers)?.ok_or(Refusal::NoToken)?;
-    let live = look_up(auth, token).await?;
+    let live = look_up(auth, &crypto::digest(token)).await?;
     live.ok_or(Refusal::NotValid)
 }
 
-async fn look_up(auth: &AuthServer, token: &str) -> Result<Option<Live>, FhirError> {
+async fn look_up(auth: &AuthServer, token: &TokenHash) -> Result<Option<Live>, FhirError> {
     let mut lease = auth.fhir.store.fixed().await?;
     let live = tokens::look_up(&mut *lease, auth.clock.now(), token).await?;
     lease.release();

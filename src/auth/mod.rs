@@ -35,6 +35,7 @@ pub mod oauth;
 pub mod pages;
 pub mod passwords;
 pub mod provider;
+pub mod recognition;
 pub mod scopes;
 pub mod sessions;
 pub mod throttle;
@@ -49,6 +50,7 @@ use self::factors::passkeys::RelyingParty;
 use self::factors::policy::FactorPolicy;
 use self::passwords::Passwords;
 use self::provider::Provider;
+use self::recognition::Recognition;
 use crate::base::crypto::Vault;
 use crate::base::limits::Limits;
 use crate::base::{Clock, IdGenerator};
@@ -77,6 +79,8 @@ pub struct AuthServer {
     pub relying_party: Option<RelyingParty>,
     /// Other OpenID providers that people may sign in at.
     pub providers: Vec<Provider>,
+    /// Who was recognised by their token.
+    pub recognition: Recognition,
     /// How many tokens one application gets.
     pub limits: Limits,
 }

@@ -11,6 +11,7 @@ use sqlx::{PgConnection, PgExecutor, Row};
 
 use super::accounts::Role;
 use super::launches::Context;
+use super::recognition::TokenHash;
 use super::scopes::{Kind, Scopes};
 use crate::base::{IdGenerator, crypto};
 use crate::fhir::step_up::{Assurance, Proof};
@@ -351,6 +352,8 @@ pub struct Live {
     pub user: Option<LiveUser>,
     /// How that person proved who they are.
     pub proof: Option<Proof>,
+    /// How often something had been withdrawn from anybody when this was looked up.
+    pub withdrawals: i64,
 }
 
 /// The account on whose behalf a token is used.
@@ -366,19 +369,23 @@ pub struct LiveUser {
     pub family: String,
 }
 
-/// What `token` stands for; `None` if it is unknown, has expired or was withdrawn, or its client or account is closed.
+/// What the token of this hash stands for; `None` if it is unknown, has expired or was withdrawn, or its client or account is closed.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn look_up(database: impl PgExecutor<'_>, now: Timestamp, token: &str) -> Result<Option<Live>, sqlx::Error> {
+pub async fn look_up(
+    database: impl PgExecutor<'_>,
+    now: Timestamp,
+    token: &TokenHash,
+) -> Result<Option<Live>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT t.jti, c.id AS client, t.scope, t.issued_at, t.expires_at, g.account, g.proved_at, g.assurance, g.session, g.patient, g.encounter,
-                g.context, a.role, a.profile, a.person, a.given, a.family
+                g.context, a.role, a.profile, a.person, a.given, a.family, (SELECT n FROM withdrawal) AS withdrawals
          FROM access_token t JOIN oauth_grant g ON g.id = t.grant_id JOIN oauth_client c ON c.id = g.client
               LEFT JOIN account a ON a.id = g.account
          WHERE t.hash = $1 AND t.expires_at > $2 AND c.enabled AND coalesce(a.active, true)",
     )
-    .bind(crypto::digest(token))
+    .bind(token)
     .bind(now.to_sqlx())
     .fetch_optional(database)
     .await?;
@@ -417,6 +424,7 @@ pub async fn look_up(database: impl PgExecutor<'_>, now: Timestamp, token: &str)
         expires_at: instant("expires_at")?,
         user,
         proof: proof_of(&row)?,
+        withdrawals: row.try_get("withdrawals")?,
     }))
 }
 

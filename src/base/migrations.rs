@@ -8,7 +8,7 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 /// Number, description and text of each file in `migrations/`.
-const MIGRATIONS: [(i64, &str, &str); 19] = [
+const MIGRATIONS: [(i64, &str, &str); 20] = [
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (2, "jobs", include_str!("../../migrations/0002_jobs.sql")),
     (3, "search", include_str!("../../migrations/0003_search.sql")),
@@ -39,6 +39,7 @@ const MIGRATIONS: [(i64, &str, &str); 19] = [
         include_str!("../../migrations/0023_prescriptions.sql"),
     ),
     (24, "mail", include_str!("../../migrations/0024_mail.sql")),
+    (26, "gone", include_str!("../../migrations/0026_gone.sql")),
     (27, "own_apps", include_str!("../../migrations/0027_own_apps.sql")),
 ];
 

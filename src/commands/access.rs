@@ -115,7 +115,7 @@ async fn granted_to_user(
     let mut connection = pool.acquire().await?;
     let (registry, now) = (server.search.current(), server.clock.now());
     let types = server.store.types();
-    let holders = holders(&mut connection, &registry, types, now, &account.profile, &person).await?;
+    let (holders, _) = holders(&mut connection, &registry, types, now, &account.profile, &person).await?;
     println!(
         "{email} is {} and has the role {}.",
         account.profile,

@@ -17,6 +17,7 @@ use crate::auth::clients::Proof;
 use crate::auth::scopes::Kind;
 use crate::auth::tokens::{self, Live};
 use crate::auth::{AuthServer, bearer};
+use crate::base::crypto;
 
 pub async fn handle(
     State(auth): State<Arc<AuthServer>>,
@@ -25,7 +26,7 @@ pub async fn handle(
 ) -> Result<Response, OAuthError> {
     match bearer::bearer_token(&headers) {
         Ok(Some(own)) => {
-            let own = tokens::look_up(&auth.pool, auth.clock.now(), own).await?;
+            let own = tokens::look_up(&auth.pool, auth.clock.now(), &crypto::digest(own)).await?;
             own.ok_or(OAuthError::InvalidClient)?;
         }
         // No bearer token: a client, perhaps with its secret in the same header.
@@ -36,7 +37,8 @@ pub async fn handle(
             }
         }
     }
-    let live = tokens::look_up(&auth.pool, auth.clock.now(), form.require("token")?).await?;
+    let token = crypto::digest(form.require("token")?);
+    let live = tokens::look_up(&auth.pool, auth.clock.now(), &token).await?;
     Ok(not_to_be_stored(&match live {
         None => json!({"active": false}),
         Some(live) => about(&auth, &live),

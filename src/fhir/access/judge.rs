@@ -14,7 +14,7 @@ use crate::fhir::error::FhirError;
 use crate::fhir::resource::StoredResource;
 use crate::fhir::search::{Criterion, Judge, Types};
 use crate::fhir::server::FhirServer;
-use crate::fhir::store::{Filter, HistoryPage, HistoryQuery, HistoryScope};
+use crate::fhir::store::{Filter, HistoryPage, HistoryQuery, HistoryScope, Micros};
 
 /// Versions that are judged together.
 const CHUNK: u32 = 200;
@@ -115,7 +115,7 @@ impl FhirServer {
 
     /// A page of history. Each version is judged by its own content: one from before a resource came into somebody's
     /// reach, or from after it left it, is not theirs to see. Of a type and of the system, a caller who reaches few resources
-    /// gets the history of those that they can find now; what was deleted is met in the history of each resource.
+    /// gets the history of those that they can find now, and of those that were in the records of their patients before.
     ///
     /// # Errors
     /// 404 for the history of a resource that never was, or that the caller may know nothing of, or of a type that R4 does
@@ -150,13 +150,9 @@ impl FhirServer {
             HistoryScope::Instance { .. } => Filter::resolve(&self.store, &mut lease, scope).await,
             HistoryScope::Type(_) | HistoryScope::System => {
                 let types = across.types.iter().map(|ty| ty.id).collect();
-                judge
-                    .some(&mut lease, FEW + 1)
+                few(&judge, &mut lease)
                     .await
-                    .map(|few| match few.len() as i64 <= FEW {
-                        true => Filter::Rids(few),
-                        false => Filter::Types(types),
-                    })
+                    .map(|few| few.map_or(Filter::Types(types), Filter::Rids))
             }
         };
         let page = match filter {
@@ -264,7 +260,34 @@ impl FhirServer {
     }
 }
 
+/// The resources of which a caller may have seen a version, by rid, if these are few.
+async fn few(judge: &Judge<'_>, connection: &mut PgConnection) -> Result<Option<Vec<i64>>, FhirError> {
+    let mut few = judge.some(connection, FEW + 1).await?;
+    few.extend(judge.formerly_recorded(connection, FEW + 1).await?);
+    few.sort_unstable();
+    few.dedup();
+    Ok((few.len() as i64 <= FEW).then_some(few))
+}
+
 impl Judge<'_> {
+    /// Up to `limit` resources that were in the record of a patient whom the caller is, acts for or looks after, and are not any
+    /// more, by rid.
+    async fn formerly_recorded(&self, connection: &mut PgConnection, limit: i64) -> Result<Vec<i64>, FhirError> {
+        const SQL: &str = "SELECT rid FROM former_record WHERE patient = ANY ($1) \
+             UNION SELECT f.rid FROM care_relation c JOIN former_record f ON f.patient = c.patient \
+             WHERE c.holder = ANY ($2) AND c.starts <= $3 AND c.ends > $3 LIMIT $4";
+        let Some(user) = self.caller.user() else {
+            return Ok(Vec::new());
+        };
+        Ok(sqlx::query_scalar(SQL)
+            .bind(&user.holders.patients)
+            .bind(&user.holders.all)
+            .bind(Micros::from(self.server.clock.now()))
+            .bind(limit)
+            .fetch_all(connection)
+            .await?)
+    }
+
     /// Whether one version meets it.
     pub async fn of_version(&self, connection: &mut PgConnection, version: &StoredResource) -> Result<bool, FhirError> {
         let judged = self.of_versions(connection, std::slice::from_ref(version)).await?;

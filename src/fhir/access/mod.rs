@@ -44,8 +44,9 @@ use super::server::FhirServer;
 use super::store::Store;
 use crate::knowledge::definitions::Definitions;
 
-/// From so many ties on, each candidate of a search is asked whether it is about one of the patients; below, they are
-/// looked for by their patients.
+/// From so many ties on, each candidate of a search is asked whether it is about one of the patients. Below, they are looked for
+/// by their patients, unless these are so large a part of all that most pages are full before that would be worth it: where
+/// there are fewer patients than the square of the ties (docs/decisions/0017).
 const MANY: i64 = 250;
 
 /// How long it is remembered whether somebody looks after many patients: it decides how a search runs, not what it finds.
@@ -123,17 +124,26 @@ impl Access {
         connection: &mut PgConnection,
         holders: &[i64],
     ) -> Result<bool, FhirError> {
-        const SQL: &str = "SELECT count(*) FROM (SELECT FROM care_relation WHERE holder = ANY ($1) LIMIT $2) c";
+        const TIES: &str = "SELECT count(*) FROM (SELECT FROM care_relation WHERE holder = ANY ($1) LIMIT $2) c";
+        const PATIENTS: &str = "SELECT count(*) FROM (SELECT FROM resource WHERE type = $1 AND NOT deleted LIMIT $2) p";
         if let Some(many) = self.many.get(holders) {
             return Ok(many);
         }
-        let count: i64 = sqlx::query_scalar(SQL)
+        let ties: i64 = sqlx::query_scalar(TIES)
             .bind(holders)
             .bind(MANY)
-            .fetch_one(connection)
+            .fetch_one(&mut *connection)
             .await?;
-        self.many.insert(holders.to_vec(), count == MANY);
-        Ok(count == MANY)
+        let many = ties == MANY || {
+            let patients: i64 = sqlx::query_scalar(PATIENTS)
+                .bind(self.all_types.iter().find(|ty| ty.name == "Patient").map(|ty| ty.id))
+                .bind(ties * ties)
+                .fetch_one(connection)
+                .await?;
+            patients < ties * ties
+        };
+        self.many.insert(holders.to_vec(), many);
+        Ok(many)
     }
 }
 

@@ -28,7 +28,7 @@ impl Bench {
                 role,
                 fhir_user: fhir_user.to_owned(),
                 person: "person".to_owned(),
-                holders: holders.unwrap(),
+                holders: holders.unwrap().0,
             }),
             patient: None,
             scopes: vec![ScopeGrant {

@@ -1,7 +1,11 @@
 //! Reads, versions and histories: what is not the caller's answers as what never was.
 
+use std::collections::BTreeSet;
+
+use medconsult::fhir::access::Role;
 use medconsult::fhir::http::{self, Conditions};
 use medconsult::fhir::preferences::Preferences;
+use serde_json::Value;
 
 use super::{World, back_end, delete, observation, set, text};
 
@@ -160,6 +164,68 @@ async fn histories_of_types_and_of_everything_hold_the_callers_own() {
         }
     }
     assert_eq!(met, ["ann-vital", "ann-lab"]);
+}
+
+#[tokio::test]
+async fn histories_tell_of_what_was_the_callers_once() {
+    let mut world = World::new().await;
+    let (ann, doc) = (world.ann().await, world.doc().await);
+    let bob = world
+        .person(Role::Patient, "Patient/bob", None, &["user/*.cruds"])
+        .await;
+    // One is deleted, one goes from Ann to Bob, one comes from Bob, and one was never hers.
+    for (id, patient) in [("deleted", "ann"), ("moved", "ann"), ("came", "bob"), ("never", "bob")] {
+        world.store(observation(id, patient, "laboratory")).await;
+    }
+    for (id, patient) in [("moved", "bob"), ("came", "ann")] {
+        world.store(observation(id, patient, "laboratory")).await;
+    }
+    for id in ["deleted", "never"] {
+        world.app.delete(&format!("Observation/{id}")).send().await.unwrap();
+    }
+    let versions = |history: &Value| -> BTreeSet<String> {
+        let entries = history["entry"].as_array().into_iter().flatten();
+        let lines = entries.map(|entry| {
+            let id = text(&entry["fullUrl"]).rsplit('/').next().unwrap();
+            let (method, etag) = (text(&entry["request"]["method"]), text(&entry["response"]["etag"]));
+            format!("{id} {method} {etag}")
+        });
+        lines
+            .filter(|line| !line.starts_with("ann-") && !line.starts_with("bob-"))
+            .collect()
+    };
+    let hers: BTreeSet<String> = [
+        "deleted PUT W/\"1\"",
+        "deleted DELETE W/\"2\"",
+        "moved PUT W/\"1\"",
+        "came PUT W/\"2\"",
+    ]
+    .map(str::to_owned)
+    .into();
+    for caller in [&ann, &doc] {
+        assert_eq!(versions(&world.get(caller, "Observation/_history").await), hers);
+    }
+    let everything = world.get(&ann, "_history?_count=1000").await;
+    let of_observations = versions(&everything)
+        .into_iter()
+        .filter(|line| hers.contains(line))
+        .count();
+    assert_eq!(of_observations, hers.len());
+    let his: BTreeSet<String> = [
+        "moved PUT W/\"2\"",
+        "came PUT W/\"1\"",
+        "never PUT W/\"1\"",
+        "never DELETE W/\"2\"",
+    ]
+    .map(str::to_owned)
+    .into();
+    assert_eq!(versions(&world.get(&bob, "Observation/_history").await), his);
+    // An update that changes nothing about whose it is, and making the index anew, leave nothing behind.
+    let former: i64 = sqlx::query_scalar("SELECT count(*) FROM former_record")
+        .fetch_one(&mut world.connection)
+        .await
+        .unwrap();
+    assert_eq!(former, 4);
 }
 
 #[tokio::test]

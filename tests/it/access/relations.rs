@@ -1,5 +1,6 @@
 //! Who cares for whom, as the database has it after writes of every kind.
 
+use jiff::Timestamp;
 use medconsult::fhir::access::relations::{check_reach, take_charge};
 use medconsult::fhir::access::{Role, holders, policy::Policies};
 use medconsult::fhir::caller::{Caller, Granted, Holders, User};
@@ -70,13 +71,22 @@ impl Bench {
         PgConnection::connect_with(&self.database.options()).await.unwrap()
     }
 
+    /// When one of the roles of a user begins or ends next.
+    async fn turn(&self, user: &str, person: &str) -> Option<Timestamp> {
+        let mut connection = self.database().await;
+        let (store, search) = (&self.server.store, self.server.search.current());
+        let now = self.server.clock.now();
+        let found = holders(&mut connection, &search, store.types(), now, user, person).await;
+        found.unwrap().1
+    }
+
     /// Type and id of all whom a user stands behind, and their own records among them.
     async fn behind(&self, user: &str, person: &str) -> (Vec<String>, Vec<String>) {
         let mut connection = self.database().await;
         let (store, search) = (&self.server.store, self.server.search.current());
         let now = self.server.clock.now();
         let found = holders(&mut connection, &search, store.types(), now, user, person).await;
-        let Holders { all, patients } = found.unwrap();
+        let (Holders { all, patients }, _) = found.unwrap();
         let mut names = Vec::new();
         for rids in [all, patients] {
             let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM resource WHERE rid = ANY ($1) ORDER BY id")
@@ -235,6 +245,7 @@ async fn a_user_stands_behind_roles_and_whom_their_person_links_to() {
             role("plain", json!({})),
             role("ended", json!({"period": {"end": "2026-02-27"}, "organization": {"reference": "Organization/former"}})),
             role("closed", json!({"active": false})),
+            role("later", json!({"period": {"start": "2027-01-01", "end": "2027-06-30"}})),
         ])
         .await;
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
@@ -250,6 +261,11 @@ async fn a_user_stands_behind_roles_and_whom_their_person_links_to() {
         (names(&["child"]), names(&["child"]))
     );
     assert_eq!(bench.behind("Practitioner/nobody", "nobody").await, (vec![], vec![]));
+    assert_eq!(
+        bench.turn("Practitioner/ann", "person").await,
+        Some("2027-01-01T00:00:00Z".parse().unwrap())
+    );
+    assert_eq!(bench.turn("Patient/child", "nobody").await, None);
 }
 
 #[tokio::test]

@@ -390,3 +390,25 @@ async fn whoever_acts_for_the_practice_is_not_judged_again() {
         .await;
     assert_eq!(written.unwrap().effect, Effect::Created);
 }
+
+#[tokio::test]
+async fn a_binary_is_stored_with_what_it_belongs_to() {
+    let mut world = World::new().await;
+    let binary = |context: Value| {
+        let mut binary = json!({"resourceType": "Binary", "contentType": "text/plain", "data": "aGVsbG8="});
+        binary
+            .as_object_mut()
+            .unwrap()
+            .extend(context.as_object().unwrap().clone());
+        create(binary)
+    };
+    let of = |reference: &str| binary(json!({"securityContext": {"reference": reference}}));
+    for caller in [world.ann().await, world.doc().await] {
+        // Nobody would see it again but those who see everything.
+        assert_eq!(world.refused(&caller, binary(json!({}))).await, 403);
+        assert_eq!(world.refused(&caller, of("DocumentReference/bob-document")).await, 403);
+        assert!(world.write(&caller, of("DocumentReference/ann-document")).await.is_ok());
+    }
+    let all = back_end(&["system/*.cruds"]);
+    assert!(world.write(&all, binary(json!({}))).await.is_ok());
+}

@@ -228,7 +228,7 @@ async fn caller(server: &FhirServer, bench: &Bench, asker: &Asker) -> Caller {
                 role,
                 fhir_user: fhir_user.clone(),
                 person: asker.person.clone(),
-                holders: holders.unwrap(),
+                holders: holders.unwrap().0,
             })
         }
         None => None,

@@ -153,7 +153,7 @@ async fn requests_that_are_not_as_they_must_be_are_refused() {
 }
 
 /// Another instance of the same server: one that listens elsewhere, and is called by the same name.
-async fn instance_beside(app: &TestApp) -> TestApp {
+pub(super) async fn instance_beside(app: &TestApp) -> TestApp {
     let same = app.app.config.clone();
     let instance = app.beside_with(|config| {
         let listen = config.listen;

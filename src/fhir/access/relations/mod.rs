@@ -18,12 +18,14 @@ mod consent;
 mod holders;
 mod reach;
 mod rebuild;
+mod upkeep;
 
 use serde_json::Value;
 
 pub use self::holders::holders;
 pub use self::reach::{Tie, check_reach, let_fall, let_stand, ties_by};
 pub use self::rebuild::take_charge;
+pub use self::upkeep::RolesUpkeep;
 use super::policy::{Term, Terms};
 use crate::fhir::search::types::date::Span;
 use crate::fhir::search::types::reference::Locator;

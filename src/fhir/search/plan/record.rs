@@ -174,7 +174,11 @@ impl Allowed {
     }
 
     pub(super) fn write_test(&self, sql: &mut Sql, outer: Alias, home: Home) {
-        sql.push("(NOT (false");
+        // Most callers are refused nothing, which one look-up for the whole statement tells.
+        let denial = sql.new_alias();
+        sql.push("(NOT EXISTS (SELECT FROM consent_denial ").alias(denial);
+        self.write_concerns(sql.push(" WHERE "), denial);
+        sql.push(") OR NOT (false");
         if !self.params.is_empty() {
             let (row, parameter, denial) = (sql.new_alias(), sql.new_alias(), sql.new_alias());
             sql.push(" OR EXISTS (SELECT FROM idx_reference ").alias(row);
@@ -211,17 +215,23 @@ impl Allowed {
         sql.push(")");
     }
 
-    /// Whether a row of `consent_denial` holds now, against the caller and for a type.
-    fn write_denies(&self, sql: &mut Sql, denial: Alias, write_type: &dyn Fn(&mut Sql)) {
+    /// Whether a row of `consent_denial` holds now, and against the caller. 0 is everybody.
+    fn write_concerns(&self, sql: &mut Sql, denial: Alias) {
         let Ties { holders, now, .. } = &self.ties;
-        sql.column(denial, ".starts <= ").bind(*now);
+        let or_everybody: Vec<i64> = holders.iter().copied().chain([0]).collect();
+        sql.column(denial, ".holder = ANY(").bind(or_everybody);
+        sql.push(") AND ").column(denial, ".starts <= ").bind(*now);
         sql.push(" AND ").column(denial, ".ends > ").bind(*now);
-        sql.push(" AND (")
-            .column(denial, ".holder = ANY(")
-            .bind(holders.clone());
-        sql.push(") OR ").column(denial, ".holder = 0 AND NOT ");
-        sql.column(denial, ".except_holders && ").bind(holders.clone());
-        sql.push(") AND (").column(denial, ".type = ");
+        sql.push(" AND (").column(denial, ".holder <> 0 OR NOT ");
+        sql.column(denial, ".except_holders && ")
+            .bind(holders.clone())
+            .push(")");
+    }
+
+    /// The same, for a type.
+    fn write_denies(&self, sql: &mut Sql, denial: Alias, write_type: &dyn Fn(&mut Sql)) {
+        self.write_concerns(sql, denial);
+        sql.push(" AND (").column(denial, ".type = ");
         write_type(sql);
         sql.push(" OR ").column(denial, ".type = 0 AND ");
         write_type(sql);

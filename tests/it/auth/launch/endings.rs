@@ -1,5 +1,6 @@
 //! Refresh tokens, and how access ends.
 
+use super::super::backend::instance_beside;
 use super::*;
 
 #[tokio::test]
@@ -204,4 +205,74 @@ async fn a_refresh_token_ends_with_its_client_its_person_their_consent_and_in_ti
             sqlx::query(undo).execute(&mut connection).await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn what_instances_remember_of_a_token_ends_with_it_and_with_what_stands_for_its_person() {
+    let app = spawn_guarded_app().await;
+    let other = instance_beside(&app).await;
+    app.register_app("app", SCOPE, NewProof::Public).await;
+    app.register_backend("lab", "system/*.cruds").await;
+    let lab = app.token("lab", "system/*.cruds").await;
+    let mut grace = invited(&app, Role::Practitioner).await;
+    set_up(&mut grace).await;
+    let code = grace.code(&[]).await;
+    let token = app.change(&code, &PUBLIC).await.expect(200).json();
+    let bearer = token["access_token"].as_str().unwrap();
+    let reads = async || {
+        let mut statuses = [0; 2];
+        for (status, instance) in statuses.iter_mut().zip([&app, &other]) {
+            *status = instance
+                .get("Patient/p")
+                .bearer_auth(bearer)
+                .answer()
+                .await
+                .status
+                .as_u16();
+        }
+        statuses
+    };
+    let put = async |resource: Value| {
+        let text = |name: &str| resource[name].as_str().unwrap().to_owned();
+        let path = format!("{}/{}", text("resourceType"), text("id"));
+        let answer = other.put(&path).fhir(&resource).bearer_auth(&lab).answer().await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text());
+    };
+    put(json!({"resourceType": "Organization", "id": "ward", "name": "Ward"})).await;
+    put(json!({"resourceType": "Patient", "id": "p"})).await;
+    put(json!({
+        "resourceType": "CareTeam", "id": "team", "status": "active", "subject": {"reference": "Patient/p"},
+        "participant": [{"member": {"reference": "Organization/ward"}}],
+    }))
+    .await;
+    assert_eq!(reads().await, [404, 404]);
+
+    // Her role in the ward begins, is suspended, and goes on; the ward is closed and opened again.
+    let practitioner = profile_of(&app, GRACE).await;
+    let role = |active: bool| {
+        json!({
+            "resourceType": "PractitionerRole", "id": "role", "active": active,
+            "practitioner": {"reference": practitioner}, "organization": {"reference": "Organization/ward"},
+        })
+    };
+    put(role(true)).await;
+    assert_eq!(reads().await, [200, 200]);
+    put(role(false)).await;
+    assert_eq!(reads().await, [404, 404]);
+    put(role(true)).await;
+    assert_eq!(reads().await, [200, 200]);
+    other
+        .delete("Organization/ward")
+        .bearer_auth(&lab)
+        .answer()
+        .await
+        .expect(204);
+    assert_eq!(reads().await, [404, 404]);
+    put(json!({"resourceType": "Organization", "id": "ward", "name": "Ward"})).await;
+    assert_eq!(reads().await, [200, 200]);
+
+    // The token itself.
+    let fields = [("token", bearer), ("client_id", "app")];
+    other.form("/auth/revoke", &fields).answer().await.expect(200);
+    assert_eq!(reads().await, [401, 401]);
 }

@@ -351,7 +351,7 @@ async fn follow_changes(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, FhirError> {
-    changes::open(&app.changes, app.fhir.clone(), app.auth.clone(), &caller, headers)
+    changes::open(&app.changes, app.fhir.clone(), app.auth.clone(), &caller, headers).await
 }
 
 /// What the demo shows of itself.

@@ -32,7 +32,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde_json::json;
 use tokio::sync::{Notify, broadcast, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::auth::{AuthServer, bearer};
 use crate::fhir::caller::Caller;
@@ -54,6 +54,8 @@ const STREAMS: usize = 2000;
 const STREAMS_OF_ACCOUNT: usize = 20;
 /// A comment that is sent when there is nothing to say, so that nobody in between takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How long a new listener waits for the first look.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one stream lasts. Clients come back, to whichever instance has room.
 const LIFE: Duration = Duration::from_secs(30 * 60);
 
@@ -62,6 +64,8 @@ const LIFE: Duration = Duration::from_secs(30 * 60);
 pub struct Changes {
     news: broadcast::Sender<News>,
     somebody_listens: Notify,
+    /// Whether it is known where things stand, so that whatever comes is told.
+    is_looking: watch::Sender<bool>,
     /// How many streams each account has.
     streams: Mutex<HashMap<String, usize>>,
 }
@@ -86,6 +90,7 @@ impl Default for Changes {
         Changes {
             news: broadcast::Sender::new(BEHIND),
             somebody_listens: Notify::new(),
+            is_looking: watch::Sender::new(false),
             streams: Mutex::default(),
         }
     }
@@ -106,17 +111,28 @@ impl Changes {
         loop {
             self.somebody_listens.notified().await;
             let mut seen = Seen::default();
-            while self.news.receiver_count() > 0 {
+            while self.has_listeners() {
                 match seen.look(server).await {
-                    Ok(None) => {}
-                    Ok(Some(news)) => {
-                        let _ = self.news.send(news);
+                    Ok(news) => {
+                        self.is_looking.send_replace(true);
+                        // Whoever listened may have gone meanwhile.
+                        let _ = news.map(|news| self.news.send(news));
                     }
                     Err(error) => tracing::warn!(status = error.status.as_u16(), "cannot look for changes"),
                 }
                 sleep(PACE).await;
             }
         }
+    }
+
+    /// Whether anybody listens. Where nobody does, the next one waits until it is known anew where things stand.
+    fn has_listeners(&self) -> bool {
+        let _nobody_joins = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let listened_to = self.news.receiver_count() > 0;
+        if !listened_to {
+            self.is_looking.send_replace(false);
+        }
+        listened_to
     }
 
     fn listen(self: &Arc<Self>, account: &str) -> Option<Stream> {
@@ -229,8 +245,8 @@ struct Listener {
 /// Opens a stream for the caller of these headers.
 ///
 /// # Errors
-/// 503 when there are too many.
-pub fn open(
+/// 503 when there are too many, or the database does not answer.
+pub async fn open(
     changes: &Arc<Changes>,
     server: Arc<FhirServer>,
     auth: Option<Arc<AuthServer>>,
@@ -241,8 +257,17 @@ pub fn open(
         .grant()
         .map(|granted| granted.account.as_ref().unwrap_or(&granted.client));
     let stream = changes.listen(holder.map_or("", String::as_str));
+    let stream = stream.ok_or_else(|| FhirError::unavailable("There are too many listeners. Try again later."))?;
+    // What happens from the answer on is told.
+    let mut is_looking = changes.is_looking.subscribe();
+    let known = timeout(PATIENCE, is_looking.wait_for(|is_looking| *is_looking)).await;
+    if !known.is_ok_and(|known| known.is_ok()) {
+        return Err(FhirError::unavailable(
+            "Changes cannot be followed for the moment. Try again later.",
+        ));
+    }
     let listener = Listener {
-        stream: stream.ok_or_else(|| FhirError::unavailable("There are too many listeners. Try again later."))?,
+        stream,
         server,
         auth: auth.map(|auth| (auth, headers)),
         until: Instant::now() + LIFE,

@@ -242,8 +242,6 @@ async fn changes_are_told_to_those_who_may_see_them() {
         let request = app.post("Consent").bearer_auth(token).fhir(&consent_of(&patient));
         async { request.answer().await.expect(201).json() }
     };
-    // The first look finds out where things stand: only what comes after it is told.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
     let hers = create(token.clone(), patient).await;
     let his = create(other_token.clone(), other).await;
     let told = |resource: &Value| json!({"type": "Consent", "id": resource["id"], "version": "1"});

@@ -1,5 +1,5 @@
 /** A week at a time: the days, and the free times of one of them in blocks, on the viewer's own clock. */
-import { ActionIcon, Button, Skeleton } from '@mantine/core';
+import { ActionIcon, Button, Skeleton, VisuallyHidden } from '@mantine/core';
 import { CalendarX, ChevronLeft, ChevronRight } from 'lucide-react';
 import type { Appointment } from 'fhir/r4';
 import { useEffect, useState } from 'react';
@@ -69,13 +69,13 @@ export function TimePicker({ practitioner, service, ignored, startAt, busy, onPi
             type="button"
             className={classes.day}
             aria-pressed={day === shown?.day}
-            aria-label={`${dayFormat({ weekday: 'long', day: 'numeric', month: 'long' }, day)}, ${t('times.count', { count: free.length })}`}
             disabled={free.length === 0}
             onClick={() => setChosen(day)}
           >
             <span className={classes.weekday}>{dayFormat({ weekday: 'short' }, day)}</span>
             <span className={classes.date}>{dayFormat({ day: 'numeric' }, day)}</span>
-            <span className={classes.free}>{isOfThisWeek ? (free.length === 0 ? '–' : t('times.free', { count: free.length })) : ' '}</span>
+            <VisuallyHidden>{dayFormat({ month: 'long' }, day)}</VisuallyHidden>
+            <span className={classes.free}>{!isOfThisWeek ? '\u00a0' : free.length > 0 ? t('times.free', { count: free.length }) : <span aria-label={t('times.noneHere')} role="img">–</span>}</span>
           </button>
         ))}
       </div>
@@ -101,10 +101,10 @@ export function TimePicker({ practitioner, service, ignored, startAt, busy, onPi
                       className={classes.time}
                       data-busy={busy === proposal.id || undefined}
                       disabled={busy !== undefined}
-                      aria-label={`${dayFormat({ weekday: 'long', day: 'numeric', month: 'long' }, shown.day)}, ${time(proposal.start ?? '', 'time')}`}
                       onClick={() => onPick(proposal)}
                     >
                       {time(proposal.start ?? '', 'time')}
+                      <VisuallyHidden>, {dayFormat({ weekday: 'long', day: 'numeric', month: 'long' }, shown.day)}</VisuallyHidden>
                     </button>
                   </li>
                 ))}

@@ -1,5 +1,6 @@
 /** Who did what with the record, out of AuditEvents (IHE's basic audit log patterns). */
 import type { AuditEvent } from 'fhir/r4';
+import { split } from '@medconsult/shared/fhir/values';
 
 export interface Opened {
   /** Whose doing it was: their resource, as `Practitioner/7`. Without one it was somebody's account, or the server by itself. */
@@ -23,7 +24,7 @@ export function openedOf(event: AuditEvent): Opened {
   const person = event.agent.map((agent) => PERSON.exec(agent.who?.reference ?? '')?.[0]).find(Boolean);
   const isPart = (agent: AuditEvent['agent'][number]) => agent.type?.coding?.some((coding) => coding.system?.endsWith('/v3-ParticipationType'));
   const app = event.agent.find((agent) => agent.who?.identifier?.system?.endsWith('/auth/clients'));
-  const types = (event.entity ?? []).flatMap((entity) => /([A-Z][A-Za-z]+)\/[^/]+$/.exec(entity.what?.reference ?? '')?.[1] ?? []);
+  const types = (event.entity ?? []).flatMap((entity) => split(entity.what?.reference)?.type ?? []);
   return {
     person,
     byAccount: !person && event.agent.some(isPart),

@@ -19,6 +19,9 @@ import classes from './settings.module.css';
 
 type Own = Stored<Patient>;
 
+/** Languages to choose from; one that is chosen already is among them. */
+const SPOKEN = ['ar', 'cs', 'da', 'de', 'el', 'en', 'es', 'fi', 'fr', 'hi', 'hr', 'it', 'ja', 'nl', 'no', 'pl', 'pt', 'ru', 'sv', 'tr', 'uk', 'zh'];
+
 export default function SettingsPage() {
   const t = useT();
   const { patient } = useSession();
@@ -124,7 +127,7 @@ function TimeAndLanguage({ patient }: { patient: Own }) {
             if (languages.includes(chosen)) chooseLanguage(chosen);
             save.mutate(withLanguage(patient, chosen));
           }}
-          data={['de', 'en', 'es', 'fr', 'it', 'pl', 'pt', 'tr', 'uk', 'ar', 'hi', 'ja', 'zh'].map((code) => ({ value: code, label: `${new Intl.DisplayNames(code, { type: 'language' }).of(code) ?? code} (${names.of(code) ?? code})` }))}
+          data={[...new Set([...SPOKEN, languageOf(patient) || language])].map((code) => ({ value: code, label: `${new Intl.DisplayNames(code, { type: 'language' }).of(code) ?? code} (${names.of(code) ?? code})` }))}
         />
       </div>
       <FormProblem error={save.error} />

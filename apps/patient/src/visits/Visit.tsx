@@ -194,6 +194,7 @@ function Cancel({ visit, opened, onClose }: { visit: Stored<Appointment>; opened
       title={t('cancel.title')}
       text={isPaid ? t(percent === 100 ? 'cancel.fullRefund' : percent === 0 ? 'cancel.noRefund' : 'cancel.partRefund', { percent }) : t('cancel.text')}
       action={t('cancel.action')}
+      dismiss={t('cancel.keep')}
       danger
       busy={cancel.isPending}
       error={cancel.error}

@@ -75,7 +75,7 @@ export function writeZone(timeZone: string, locale: string, at: Date = new Date(
 export function writeOffset(timeZone: string, at: Date = new Date()): string {
   const parts = formatOf('en', { timeZone, timeZoneName: 'shortOffset', year: 'numeric' }).formatToParts(at);
   const name = parts.find((part) => part.type === 'timeZoneName')?.value ?? 'GMT';
-  return name.replace('GMT', 'UTC').replace('-', '−');
+  return name.replace(/^GMT(\+0$)?/, 'UTC').replace('-', '−');
 }
 
 /** The zone of this browser. */

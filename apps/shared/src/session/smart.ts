@@ -25,7 +25,15 @@ export interface StepUp {
   maxAge?: number | undefined;
 }
 
+/**
+ * The address that the page was loaded from. fhirclient keeps it, too, and takes an `iss` in it for the server to go to; but
+ * where the person came back from signing in, that is the name of the authorization server (RFC 9207).
+ */
+const loadedFrom = new URL(location.href);
+
 const RETURN_TO = 'medconsult.return-to';
+/** Holds what to ask for after the page has been loaded once more. */
+const AGAIN = 'medconsult.sign-in-again';
 const SIGNED_OUT = 'medconsult.signed-out';
 
 /** The FHIR server that the app belongs to: the one it came from, unless its page names another. */
@@ -36,10 +44,21 @@ export function homeServer(): string {
 
 const home = () => new URL(import.meta.env.BASE_URL, location.href).href;
 
+export interface SignInOptions {
+  /** A path of the app, with its base. */
+  returnTo?: string;
+  stepUp?: StepUp;
+}
+
 /** Leaves for the server's sign-in. Afterwards the person is where they are now, or at `returnTo`, a path of the app. */
-export async function signIn(app: AppRegistration, options: { returnTo?: string; stepUp?: StepUp } = {}): Promise<never> {
+export async function signIn(app: AppRegistration, options: SignInOptions = {}): Promise<never> {
   const { pathname, search, hash, searchParams } = new URL(location.href);
   const launch = searchParams.get('launch');
+  if (!launch && loadedFrom.searchParams.has('iss')) {
+    sessionStorage.setItem(AGAIN, JSON.stringify({ returnTo: pathname + search + hash, ...options }));
+    location.replace(import.meta.env.BASE_URL);
+    return new Promise<never>(() => undefined);
+  }
   const here = launch || searchParams.has('code') || searchParams.has('error') ? import.meta.env.BASE_URL : pathname + search + hash;
   sessionStorage.setItem(RETURN_TO, options.returnTo ?? here);
   sessionStorage.removeItem(SIGNED_OUT);
@@ -75,6 +94,11 @@ export function isLaunch(url: URL): boolean {
 export async function resume(app: AppRegistration): Promise<Client | undefined> {
   const url = new URL(location.href);
   if (url.searchParams.has('launch')) return signIn(app);
+  const again = sessionStorage.getItem(AGAIN);
+  if (again) {
+    sessionStorage.removeItem(AGAIN);
+    return signIn(app, JSON.parse(again) as SignInOptions);
+  }
   const isBack = isLaunch(url);
   if (!isBack && !sessionStorage.getItem('SMART_KEY')) return undefined;
   try {

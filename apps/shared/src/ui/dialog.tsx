@@ -4,12 +4,14 @@ import type { ReactNode } from 'react';
 import { useT } from '../texts/context';
 import { FormProblem } from './state';
 
-export function ConfirmDialog({ opened, title, text, action, danger = false, busy = false, error, onConfirm, onClose, children }: {
+export function ConfirmDialog({ opened, title, text, action, dismiss, danger = false, busy = false, error, onConfirm, onClose, children }: {
   opened: boolean;
   title: string;
   text?: ReactNode;
   /** What the button says that does it. */
   action: string;
+  /** What the other one says, where "Cancel" could be mistaken. */
+  dismiss?: string;
   danger?: boolean;
   busy?: boolean;
   error?: unknown;
@@ -24,7 +26,7 @@ export function ConfirmDialog({ opened, title, text, action, danger = false, bus
       {children}
       <FormProblem error={error} />
       <Group justify="flex-end" mt="lg">
-        <Button variant="default" onClick={onClose} data-autofocus={danger || undefined}>{t('app.cancel')}</Button>
+        <Button variant="default" onClick={onClose} data-autofocus={danger || undefined}>{dismiss ?? t('app.cancel')}</Button>
         <Button color={danger ? 'red' : undefined} loading={busy} onClick={onConfirm}>{action}</Button>
       </Group>
     </Modal>

@@ -42,7 +42,7 @@ export function Empty({ icon: Icon, title, text, action }: { icon: LucideIcon; t
       <span className={classes.stateIcon}>
         <Icon size={26} aria-hidden="true" />
       </span>
-      <Title order={3}>{title}</Title>
+      <Title order={2} size="h3">{title}</Title>
       {text && <Text c="dimmed" maw="26rem">{text}</Text>}
       {action}
     </div>
@@ -73,7 +73,7 @@ export function Problem({ error, retry }: { error: unknown; retry?: () => void }
       <span className={classes.stateIcon} data-tone="bad">
         <Icon size={26} aria-hidden="true" />
       </span>
-      <Title order={3}>{texts.title}</Title>
+      <Title order={2} size="h3">{texts.title}</Title>
       <Text c="dimmed" maw="28rem">{texts.text}</Text>
       {failure.stepUp ? (
         <Button onClick={() => void stepUp(failure.stepUp ?? {})}>{t('failure.prove.action')}</Button>

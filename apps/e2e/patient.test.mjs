@@ -1,0 +1,170 @@
+// A patient's way through the practice, from signing up to what is left when an app is shut out.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { openBrowser, PHONE } from './browser.mjs';
+import { patientIn } from './patient.mjs';
+import { doctorIn } from './doctor.mjs';
+import { openPractice, PASSWORD, told } from './practice.mjs';
+
+describe('a patient', () => {
+  let practice, browser;
+  before(async () => {
+    practice = await openPractice();
+    browser = await openBrowser();
+  });
+  after(async () => {
+    await browser?.close();
+    await practice?.stop();
+  });
+
+  it('signs up, books on a phone, pays and is confirmed', async () => {
+    const ada = await patientIn(browser, practice, { size: PHONE, timeZone: 'America/New_York' });
+    const { page } = ada;
+    const email = `ada.${Date.now()}@demo.example`;
+    await page.goto(`${practice.url}/`);
+    await page.click('text=Create an account');
+    await page.fill('input[name=given]', 'Ada');
+    await page.fill('input[name=family]', 'Byron');
+    await page.fill('input[name=email]', email);
+    await page.fill('input[name=password]', PASSWORD);
+    await page.click('form button');
+    await page.goto(await linkIn(practice, email));
+    await page.click('form button');
+    await ada.signIn(email);
+    assert.equal(await page.innerText('main h1'), 'Hello Ada');
+
+    await page.click('nav >> text=Book');
+    await ada.ready();
+    assert.match(await page.innerText('main'), /Times in Eastern .*New York/);
+    await page.getByLabel('Price').selectOption({ index: 2 });
+    await page.click('article:has-text("Mira Bell") a:has-text("Quick question")');
+    await ada.pickTime(2, 1);
+    await page.waitForURL(/\/details$/);
+    await ada.ready();
+    // What is missing is said before anything is sent.
+    await page.click('form button[type=submit]');
+    await page.waitForSelector('text=2 answers are missing.');
+    assert.equal(await page.evaluate(() => document.activeElement.tagName), 'TEXTAREA');
+    await ada.tell('A rash on my arm');
+    await page.click('button:has-text("Go on to pay €25.00")');
+    // A card that is declined costs nothing but another try.
+    await page.waitForSelector('input[name=card]');
+    await page.fill('input[name=card]', '4000000000000002');
+    await page.click('form button');
+    await ada.pay();
+    await page.waitForSelector('text=It is booked. See you then!');
+    assert.equal(await ada.status(), 'Confirmed');
+    assert.match(await page.innerText('main'), /€25\.00\s+Paid/);
+    assert.match(await page.innerText('main'), /A rash on my arm/);
+
+    const [file] = await Promise.all([page.waitForEvent('download'), page.click('text=Add to calendar')]);
+    assert.equal(file.suggestedFilename(), 'visit.ics');
+    await ada.open('/payments');
+    await page.click('main ul a');
+    await page.waitForSelector('text=Total');
+    await ada.leave();
+  });
+
+  it('moves a visit, and sees it moved', async () => {
+    const nora = await patientIn(browser, practice);
+    await nora.signIn('nora@demo.example');
+    const { page } = nora;
+    await bookFollowUp(nora);
+    const before = await page.innerText('main time >> nth=0');
+    await page.click('text=Choose another time');
+    await nora.pickTime(5, 2);
+    await page.click('[role=dialog] >> text=Move it');
+    await page.waitForSelector('text=Your visit has moved');
+    await nora.ready();
+    assert.notEqual(await page.innerText('main time >> nth=0'), before);
+    assert.equal(await nora.status(), 'Confirmed');
+    await nora.leave();
+  });
+
+  it('gets everything back when the practitioner declines, and sees it without loading anew', async () => {
+    const mateo = await patientIn(browser, practice, { timeZone: 'America/Bogota' });
+    await mateo.signIn('mateo@demo.example');
+    const { page } = mateo;
+    await mateo.open('/book');
+    await page.click('article:has-text("Mira Bell") a:has-text("First visit")');
+    await mateo.pickTime(3, 1);
+    await mateo.tell('Headaches');
+    await page.click('button:has-text("Go on to pay")');
+    await mateo.pay();
+    assert.equal(await mateo.status(), 'Waiting for approval');
+    const visit = /visits\/([^/?]+)/.exec(page.url())[1];
+
+    const bell = await doctorIn(practice, 'bell@demo.example');
+    await bell.answer(visit, 'declined', 'I am away that week.');
+    await page.waitForSelector('text=The practitioner had to decline');
+    assert.match(await page.innerText('main'), /I am away that week\./);
+    await page.waitForSelector('main >> text=Cancelled');
+    await mateo.leave();
+  });
+
+  it('adds a document and opens it', async () => {
+    const nora = await patientIn(browser, practice);
+    await nora.signIn('nora@demo.example');
+    const { page } = nora;
+    await nora.open('/documents');
+    await page.setInputFiles('input[type=file]', { name: 'Lab results.txt', mimeType: 'text/plain', buffer: Buffer.from('Ferritin 12') });
+    await page.setInputFiles('input[type=file]', { name: 'virus.exe', mimeType: 'application/x-msdownload', buffer: Buffer.from('MZ') });
+    await page.waitForSelector('text=This kind of file cannot be added.');
+    await page.click('button:has-text("Add 1 file")');
+    await page.waitForSelector('main >> text=Added');
+    await page.click('main li button:has-text("Lab results.txt")');
+    await page.waitForSelector('[role=dialog] pre');
+    assert.equal(await page.innerText('[role=dialog] pre'), 'Ferritin 12');
+    const [file] = await Promise.all([page.waitForEvent('download'), page.click('[role=dialog] >> text=Download')]);
+    assert.equal(file.suggestedFilename(), 'Lab results.txt');
+    await nora.leave();
+  });
+
+  it('shuts an app out, which then has nothing left', async () => {
+    const yuki = await patientIn(browser, practice, { timeZone: 'Asia/Tokyo' });
+    await yuki.signIn('yuki@demo.example');
+    const { page } = yuki;
+    const account = await yuki.context.newPage();
+    await account.goto(`${practice.url}/auth/account`);
+    await account.click('li:has-text("MedConsult") button:has-text("Take its access away")');
+    await account.waitForSelector('text=There are none.');
+    await page.click('nav >> text=Documents');
+    await page.waitForSelector('text=Your session has ended');
+    assert.equal(await page.evaluate(() => JSON.stringify(sessionStorage).includes('access_token')), false);
+    await yuki.leave();
+  });
+
+  it('signs out of the app, and comes back without being asked again', async () => {
+    const yuki = await patientIn(browser, practice, { timeZone: 'Asia/Tokyo' });
+    await yuki.signIn('yuki@demo.example');
+    const { page } = yuki;
+    await page.click('header button');
+    await page.click('[role=menuitem]:has-text("Sign out")');
+    await page.waitForSelector('text=You have signed out');
+    await page.click('button:has-text("Sign in")');
+    await yuki.ready();
+    assert.match(await page.innerText('main h1'), /^Hello/);
+    await yuki.leave();
+  });
+});
+
+async function bookFollowUp(patient) {
+  const { page } = patient;
+  await patient.open('/book');
+  await page.click('article:has-text("Mira Bell") a:has-text("Follow-up")');
+  await patient.pickTime(1, 1);
+  await patient.tell('How it goes');
+  await page.click('button:has-text("Book this visit")');
+  await page.waitForSelector('text=It is booked. See you then!');
+}
+
+/** The link of the first mail to somebody, once it is there. */
+async function linkIn(practice, email) {
+  for (let tries = 0; tries < 100; tries += 1) {
+    const mails = await told(practice, `mails.json?to=${encodeURIComponent(email)}`).catch(() => []);
+    const link = mails.map((mail) => /https?:\/\/\S+\/auth\/confirm\S+/.exec(mail.text)?.[0]).find(Boolean);
+    if (link) return link;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`No mail to ${email}.`);
+}

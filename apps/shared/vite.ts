@@ -22,6 +22,8 @@ export function defineApp(name: string, { port }: { port: number }): UserConfig 
       // Inlined images would need `data:` in the content security policy.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
+      // A file for each icon that two pages share would be more requests than content.
+      rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'icons', test: /node_modules\/lucide-react/ }] } } },
     },
   }) as UserConfig;
 }

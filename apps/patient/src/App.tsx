@@ -8,7 +8,10 @@ import { lazy, Suspense } from 'react';
 import { Link, Redirect, Route, Switch } from 'wouter';
 import { useThingsToDo } from './home/todo';
 
-const Home = lazy(() => import('./home/Home'));
+const home = () => import('./home/Home');
+// Most people begin here: the page comes while they are being let in.
+if (location.pathname === import.meta.env.BASE_URL) void home();
+const Home = lazy(home);
 const Find = lazy(() => import('./booking/Find'));
 const PickTime = lazy(() => import('./booking/PickTime'));
 const Details = lazy(() => import('./booking/Details'));

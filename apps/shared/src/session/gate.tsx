@@ -9,7 +9,7 @@ import { relative, split } from '../fhir/values';
 import { useT } from '../texts/context';
 import { Splash } from '../ui/splash';
 import { SessionContext, type Session } from './context';
-import { discover, forget, hasSignedOut, homeServer, resume, signIn, signOut, type AppRegistration } from './smart';
+import { discover, forget, hasSignedOut, homeServer, resume, signIn, signOut, type AppRegistration, type Discovery } from './smart';
 import classes from './gate.module.css';
 
 type State = { at: 'starting' } | { at: 'out'; why: 'left' | 'ended' | 'refused' } | { at: 'in'; session: Session };
@@ -32,7 +32,13 @@ export function SessionGate({ app, children }: { app: AppRegistration; children:
       try {
         const client = await once(app);
         if (gone) return;
-        if (client) setState({ at: 'in', session: await sessionOf(client, app, end) });
+        if (client) {
+          const session = sessionOf(client, app, end);
+          setState({ at: 'in', session });
+          // Where the account is kept may be elsewhere; nobody waits for that.
+          const { management_endpoint: accountPages } = await discover(session.server).catch((): Discovery => ({}));
+          if (!gone && accountPages && accountPages !== session.accountPages) setState((now) => (now.at === 'in' ? { at: 'in', session: { ...session, accountPages } } : now));
+        }
         else if (hasSignedOut()) setState({ at: 'out', why: 'left' });
         else await signIn(app);
       } catch {
@@ -80,7 +86,7 @@ function once(app: AppRegistration): Promise<Client | undefined> {
   return resumed;
 }
 
-async function sessionOf(client: Client, app: AppRegistration, end: (why: 'left' | 'ended') => void): Promise<Session> {
+function sessionOf(client: Client, app: AppRegistration, end: (why: 'left' | 'ended') => void): Session {
   const response = (client.getState('tokenResponse') ?? {}) as Record<string, unknown>;
   const text = (name: string) => (typeof response[name] === 'string' ? response[name] : undefined);
   const reference = relative(client.getFhirUser() ?? undefined) ?? (client.patient.id ? `Patient/${client.patient.id}` : '');
@@ -95,7 +101,6 @@ async function sessionOf(client: Client, app: AppRegistration, end: (why: 'left'
     forget();
     end('ended');
   };
-  const found = await discover(server).catch(() => ({ management_endpoint: undefined }));
   return {
     server,
     fhir: new FhirClient(server, { token, refused }),
@@ -105,7 +110,7 @@ async function sessionOf(client: Client, app: AppRegistration, end: (why: 'left'
     intent: text('intent'),
     needsPatientBanner: response.need_patient_banner !== false,
     scopes: (text('scope') ?? '').split(' '),
-    accountPages: found.management_endpoint ?? new URL('/auth/account', homeServer()).href,
+    accountPages: new URL('/auth/account', server).href,
     token,
     signOut: async () => {
       await signOut(client).catch(() => undefined);

@@ -50,7 +50,8 @@ export const theme = createTheme({
     Radio: { defaultProps: { size: 'md' } },
     RadioGroup: { defaultProps: { size: 'md' } },
     NumberInput: { defaultProps: { size: 'md' } },
-    Modal: { defaultProps: { centered: true, radius: 'lg', padding: 'lg' } },
+    // Its header is no banner of the page.
+    Modal: { defaultProps: { centered: true, radius: 'lg', padding: 'lg', attributes: { header: { role: 'presentation' } } } },
     ActionIcon: { defaultProps: { size: 'xl', variant: 'subtle' } },
   },
 });

@@ -1,14 +1,14 @@
 /** The frame of an app: its name, where one can go (a bar below on phones, at the side else), and the person's menu. */
-import { Menu, UnstyledButton } from '@mantine/core';
-import { LogOut, type LucideIcon } from 'lucide-react';
-import { useEffect, useRef, useState, type ReactNode } from 'react';
+import type { LucideIcon } from 'lucide-react';
+import { lazy, Suspense, useEffect, useRef, useState, type ReactNode } from 'react';
 import { Link, useLocation } from 'wouter';
-import { useMe } from '../format/context';
-import { useSession } from '../session/context';
 import { useT } from '../texts/context';
 import { ErrorBoundary } from './boundary';
-import { PersonFace } from './person';
+import { AccountButton } from './account';
 import classes from './frame.module.css';
+
+/** What opens is not needed to begin: with all that it takes to place it, it comes after the first page. */
+const AccountMenu = lazy(() => import('./menu'));
 
 export interface Place {
   to: string;
@@ -23,9 +23,7 @@ export interface Place {
  */
 export function AppFrame({ places, more = [], children }: { places: Place[]; more?: Place[]; children: ReactNode }) {
   const t = useT();
-  const [location, navigate] = useLocation();
-  const { signOut } = useSession();
-  const me = useMe();
+  const [location] = useLocation();
   const main = useRef<HTMLElement>(null);
   const first = useRef(true);
 
@@ -60,25 +58,9 @@ export function AppFrame({ places, more = [], children }: { places: Place[]; mor
         <Link to="/" className={classes.brand}>
           <Mark /> MedConsult
         </Link>
-        <Menu position="bottom-end" width={240} shadow="md" keepMounted={false}>
-          <Menu.Target>
-            <UnstyledButton className={classes.person} aria-label={`${t('app.account')}: ${me.name}`}>
-              <PersonFace name={me.name} photo={me.resource?.photo} size={36} />
-            </UnstyledButton>
-          </Menu.Target>
-          <Menu.Dropdown>
-            <Menu.Label>{me.name || t('app.account')}</Menu.Label>
-            {more.map(({ to, label, icon: Icon }) => (
-              <Menu.Item key={to} leftSection={<Icon size={18} aria-hidden="true" />} onClick={() => navigate(to)}>
-                {label}
-              </Menu.Item>
-            ))}
-            <Menu.Divider />
-            <Menu.Item leftSection={<LogOut size={18} aria-hidden="true" />} onClick={() => void signOut()}>
-              {t('app.signOut')}
-            </Menu.Item>
-          </Menu.Dropdown>
-        </Menu>
+        <Suspense fallback={<AccountButton />}>
+          <AccountMenu more={more} />
+        </Suspense>
       </header>
       <nav className={classes.nav} aria-label={t('app.menu')}>
         {places.map(entry)}

@@ -67,7 +67,8 @@ impl Stage<'_> {
         let Some(account) = self.accounts.get(name) else {
             return Ok(Caller::server());
         };
-        let (user, _) = bearer::user_of(self.auth, account.role, account.profile.clone(), account.person.clone()).await?;
+        let (user, _) =
+            bearer::user_of(self.auth, account.role, account.profile.clone(), account.person.clone()).await?;
         let assurance = match account.role {
             Role::Patient => Assurance::OneFactor,
             Role::Practitioner | Role::Admin => Assurance::TwoFactors,

@@ -43,7 +43,7 @@ fn connection_fault(error: &sqlx::Error) -> &'static str {
     }
 }
 
-fn from_sqlstate(state: &str) -> FhirError {
+pub(super) fn from_sqlstate(state: &str) -> FhirError {
     match state {
         "40001" | "40P01" => FhirError {
             retryable: true,

@@ -328,6 +328,7 @@ impl IntoResponse for FhirError {
 
 #[cfg(test)]
 mod tests {
+    use super::database::from_sqlstate;
     use super::*;
 
     #[test]

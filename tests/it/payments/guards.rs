@@ -45,7 +45,10 @@ async fn nobody_balances_an_invoice_by_writing_so() {
     for (wrong, place) in [
         (with("status", json!("balanced")), "Invoice.status"),
         (with("status", json!("draft")), "Invoice.status"),
-        (with("meta", json!({"source": "https://elsewhere.example"})), "Invoice.meta"),
+        (
+            with("meta", json!({"source": "https://elsewhere.example"})),
+            "Invoice.meta",
+        ),
         (cheaper, "Invoice.totalGross"),
     ] {
         let refused = clinic.put(&wrong).await.expect(409).json();

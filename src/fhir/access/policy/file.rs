@@ -235,7 +235,7 @@ impl BreakGlassText {
 }
 
 /// An ISO 8601 duration, with days of 24 hours, months of 30.4375 days and years of 365.25.
-fn duration(text: &str) -> Result<SignedDuration, PolicyError> {
+pub(super) fn duration(text: &str) -> Result<SignedDuration, PolicyError> {
     const DAY: i64 = 24 * 3600;
     let wrong = || PolicyError(format!("\"{text}\" is no duration, as P90D, P10Y or PT1H are."));
     let span: Span = text.parse().map_err(|_| wrong())?;

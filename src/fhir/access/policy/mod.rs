@@ -240,6 +240,7 @@ impl Default for Policies {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::file::duration;
     use super::*;
 
     fn rules_of(role: Role, letters: Permissions, resource_type: &str) -> Vec<&'static str> {

@@ -1,7 +1,7 @@
 //! Groups as SQL: written as sets, or as tests of what something else has found.
 
 use super::{Group, Home, Set, Test};
-use crate::fhir::search::criterion::{Criterion, Types};
+use crate::fhir::search::criterion::Criterion;
 use crate::fhir::search::plan::criteria::{Scans, write_params, write_type, write_updated};
 use crate::fhir::search::sql::{Alias, Sql};
 use crate::fhir::search::text;

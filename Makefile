@@ -1,7 +1,7 @@
 # Everything a newcomer types. `make run` and `make test` set up all they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help run consultation test fuzz lint bench bench-layouts conformance audit release setup setup-tests examples
+.PHONY: help run apps consultation test fuzz lint bench bench-layouts conformance audit release setup setup-tests examples
 
 # HL7's official examples and definitions, pinned by hash in conformance/hl7/package-lock.json.
 EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
@@ -14,10 +14,14 @@ S3 := tests/s3/venv/pyvenv.cfg
 # Their OpenID provider.
 PROVIDER := tests/provider/node_modules/oidc-provider/package.json
 
+# The apps for browsers, as they are served, and what they are built from.
+APPS := apps/patient/dist/index.html
+APP_SOURCES := $(shell find apps -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path 'apps/e2e/*')
+
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: setup ## open the demo on http://127.0.0.1:8080: a practice that is made up, with a private database
+run: setup $(APPS) ## open the demo on http://127.0.0.1:8080: a practice that is made up, with a private database
 	cargo build --quiet --bins
 	cargo run --quiet -- serve --demo
 
@@ -58,6 +62,13 @@ audit: ## known security holes in dependencies (needs a network and cargo-deny)
 
 release: setup ## the program for production: target/release/medconsult
 	cargo build --release
+
+apps: $(APPS) ## build the apps for browsers
+
+$(APPS): $(APP_SOURCES)
+	npm ci --prefix apps --no-audit --no-fund --loglevel=error
+	npm run --silent build --prefix apps
+	@touch $@
 
 setup:
 	@./scripts/setup

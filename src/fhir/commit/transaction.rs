@@ -205,7 +205,7 @@ impl Prepared {
             mut outcomes,
             same_as,
         } = self.decide(server, &found)?;
-        let there = pending.iter().filter(|p| p.rid != 0 && p.op < self.own);
+        let there = pending.iter().filter(|p| p.rid != 0);
         let there: Vec<_> = there.map(|p| (p.rid, p.resource_type)).collect();
         let ties = authority.ties(transaction, &there).await?;
         self.contents.fold(server, &self.links, &mut pending)?;

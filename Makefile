@@ -16,7 +16,7 @@ PROVIDER := tests/provider/node_modules/oidc-provider/package.json
 
 # The apps for browsers, as they are served, and what they are built from.
 APPS := apps/patient/dist/index.html
-APP_SOURCES := $(shell find apps -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path 'apps/e2e/*')
+APP_SOURCES := $(shell find apps \( -name node_modules -o -name dist -o -name e2e \) -prune -o -type f -print)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

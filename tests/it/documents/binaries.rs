@@ -100,7 +100,7 @@ async fn whichever_way_content_is_written_and_read_it_is_the_same() {
         .json();
     assert_eq!(data_of(&element), base64(&two));
     let validated = app.get("Binary/two/$validate").answer().await.expect(200).json();
-    assert_eq!(validated["issue"][0]["severity"], "information", "{validated}");
+    assert!(!validated.to_string().contains("\"error\""), "{validated}");
 }
 
 #[tokio::test]

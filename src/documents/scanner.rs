@@ -18,8 +18,8 @@ use tokio::time::timeout;
 use crate::fhir::content::ContentStream;
 use crate::fhir::error::{FhirError, Issue, IssueType};
 
-/// Longest verdict that is read.
-const LONGEST_VERDICT: u64 = 1024;
+/// Longest verdict that is read, in bytes.
+const LONGEST_VERDICT: usize = 1024;
 
 /// Where the scanner listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,8 +195,17 @@ impl Session {
 
     async fn read_verdict(&mut self) -> std::io::Result<Verdict> {
         let mut said = Vec::new();
-        let mut wire = (&mut self.wire).take(LONGEST_VERDICT);
-        timeout(self.patience, wire.read_to_end(&mut said)).await??;
+        let mut piece = [0; 256];
+        // It ends with a zero.
+        while said.last() != Some(&0) && said.len() < LONGEST_VERDICT {
+            match timeout(self.patience, self.wire.read(&mut piece)).await? {
+                Ok(0) => break,
+                Ok(length) => said.extend_from_slice(&piece[..length]),
+                // A scanner that has seen enough closes while pieces are on their way; what it said first counts.
+                Err(_) if !said.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
         match said.is_empty() {
             true => Err(std::io::ErrorKind::UnexpectedEof.into()),
             false => Ok(Verdict::read(&String::from_utf8_lossy(&said))),

@@ -4,10 +4,10 @@ import os
 import sys
 import threading
 
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.server import create_backend_app
 from werkzeug.serving import make_server
 
-service = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app, service="s3"), threaded=True)
+service = make_server("127.0.0.1", 0, create_backend_app("s3"), threaded=True)
 print(service.port, flush=True)
 threading.Thread(target=service.serve_forever, daemon=True).start()
 sys.stdin.read()

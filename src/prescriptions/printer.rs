@@ -6,17 +6,18 @@
 //! Fonts are those of the system, or of a folder that the settings name; they are looked for when the first sheet is
 //! printed. A character that no font has is an error, never an empty box on a sheet.
 //!
-//! Printing takes some ten milliseconds of a core, so it runs beside the runtime's threads, a few at a time.
+//! Printing takes some ten milliseconds of a core, so it has threads of its own, a few at a time.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, OnceLock};
+use std::thread;
 use std::time::Duration as Patience;
 
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use typst::diag::{FileError, FileResult, SourceDiagnostic};
 use typst::foundations::{Bytes, Datetime, Duration, Smart};
@@ -35,6 +36,8 @@ const TEMPLATE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templa
 
 /// How many sheets are printed at the same time.
 const AT_A_TIME: usize = 2;
+/// Layout recurses with the nesting of its template, and deeply where it is not optimised.
+const STACK_BYTES: usize = 16 << 20;
 /// How long somebody waits until it is their turn.
 const PATIENCE: Patience = Patience::from_secs(20);
 
@@ -91,7 +94,7 @@ pub struct Printer {
     /// `None` for the fonts of the system.
     folder: Option<PathBuf>,
     fonts: OnceLock<FontStore>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 impl Printer {
@@ -102,7 +105,7 @@ impl Printer {
             template: Source::new(*MAIN, TEMPLATE.to_owned()),
             folder,
             fonts: OnceLock::new(),
-            turns: Semaphore::new(AT_A_TIME),
+            turns: Arc::new(Semaphore::new(AT_A_TIME)),
         }
     }
 
@@ -111,8 +114,7 @@ impl Printer {
     /// # Errors
     /// [`PrintError`]
     pub async fn print(self: &Arc<Self>, data: &Value, url: &str) -> Result<Vec<u8>, PrintError> {
-        let turn = timeout(PATIENCE, self.turns.acquire()).await;
-        let Ok(Ok(turn)) = turn else {
+        let Ok(Ok(turn)) = timeout(PATIENCE, self.turns.clone().acquire_owned()).await else {
             return Err(PrintError::Busy);
         };
         let job = Job {
@@ -120,9 +122,16 @@ impl Printer {
             data: Bytes::from_string(data.to_string()),
             code: Bytes::from_string(code(url)?),
         };
-        let printed = tokio::task::spawn_blocking(move || job.print()).await;
-        drop(turn);
-        printed.unwrap_or_else(|_| Err(PrintError::Failed("typst panicked".to_owned())))
+        let (done, printed) = oneshot::channel();
+        let thread = thread::Builder::new().name("print".to_owned()).stack_size(STACK_BYTES);
+        let begun = thread.spawn(move || {
+            // Nobody may be waiting any more; the turn lasts until the work is done.
+            let _ = done.send(job.print());
+            drop(turn);
+        });
+        begun.map_err(|_| PrintError::Busy)?;
+        let panicked = |_| Err(PrintError::Failed("typst panicked".to_owned()));
+        printed.await.unwrap_or_else(panicked)
     }
 
     fn fonts(&self) -> &FontStore {

@@ -25,7 +25,7 @@ impl Machine {
                 script.replace(&format!(" {root}"), &format!(" {}/none{root}", machine.0.display()))
             });
         fs::write(machine.0.join("setup"), script).unwrap();
-        for font in ["NotoSans-Regular.ttf", "DroidSansFallbackFull.ttf"] {
+        for font in ["NotoSans-Regular.ttf", "wqy-microhei.ttc"] {
             machine.add_font(font);
         }
         machine
@@ -150,7 +150,7 @@ fn fonts_are_installed_where_a_sheet_would_have_gaps() {
     fs::remove_dir_all(machine.fonts()).unwrap();
     let (done, said, installs) = machine.set_up(&[]);
     assert!(done, "{said}");
-    assert_eq!(installs, [format!("{INSTALL} fonts-noto-core fonts-droid-fallback")]);
+    assert_eq!(installs, [format!("{INSTALL} fonts-noto-core fonts-wqy-microhei")]);
     // Larger ones of the same alphabets will do.
     machine.add_font("NotoSans[wght].ttf");
     machine.add_font("NotoSansCJK-Regular.ttc");

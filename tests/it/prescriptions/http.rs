@@ -1,12 +1,10 @@
 //! From outside: an application signs, a pharmacist scans, and what becomes of the sheet.
 
 use super::*;
-use crate::app::{Ask, TestApp, spawn_app_with};
-
-const MASTER_KEY: &str = "b2JqZWN0cyBvZiB0ZXN0cyBhcmUgc2VhbGVkIGJ5IGl0ISE=";
+use crate::app::{Ask, TestApp, spawn_app};
 
 async fn practice() -> TestApp {
-    let app = spawn_app_with(|config| config.identity.master_key = MASTER_KEY.to_owned().into()).await;
+    let app = spawn_app().await;
     for resource in [
         patient("ada"),
         practitioner("dora", "Dora"),

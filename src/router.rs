@@ -83,13 +83,14 @@ pub fn router(app: Arc<App>) -> Router {
                 .layer(from_fn_with_state(fhir_gate, pace::by_address))
                 .layer(known_origins.clone()),
         );
-    let payments_deadline = Deadline {
+    let providers_deadline = Deadline {
         patience: app.fhir.settings.body_timeout,
         refuse: |()| StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     routes = routes.merge(
         payments(&app)
-            .layer(from_fn_with_state(payments_deadline, deadline::enforce))
+            .merge(mail_events(&app))
+            .layer(from_fn_with_state(providers_deadline, deadline::enforce))
             .layer(from_fn_with_state(
                 gate(&[Counted::Address], |_| FhirError::throttled().into_response()),
                 pace::by_address,
@@ -371,7 +372,6 @@ fn of_demo(app: &App) -> Router {
 /// What those ask who watch over the server.
 fn other(app: &Arc<App>) -> Router {
     Router::new()
-        .merge(mail_events(app))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(app.clone())
@@ -379,7 +379,7 @@ fn other(app: &Arc<App>) -> Router {
 }
 
 /// What a provider of mails tells, if there is one.
-fn mail_events(app: &App) -> Router<Arc<App>> {
+fn mail_events(app: &App) -> Router {
     let Some(events) = app.provider_events.clone() else {
         return Router::new();
     };
@@ -387,6 +387,7 @@ fn mail_events(app: &App) -> Router<Arc<App>> {
         .route("/mail/events", post(provider_events::handle))
         .layer(DefaultBodyLimit::max(provider_events::LONGEST))
         .with_state(events)
+        .method_not_allowed_fallback(other_method)
 }
 
 /// gzip or zstd, whichever the client prefers. What is already compressed, as an image in a Binary, stays as it is; and so do

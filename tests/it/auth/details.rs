@@ -109,7 +109,7 @@ async fn what_a_patient_says_stands_in_their_records() {
     };
     assert_eq!(extension("time-zone")[0]["valueCode"], "Europe/Berlin");
     // All but the one that was ticked.
-    assert_eq!(extension("notification-preference").len(), 10);
+    assert_eq!(extension("notification-preference").len(), 11);
     let person = only(&app, &token, "Person").await;
     assert_eq!(
         (&person["name"], &person["telecom"], &person["address"]),

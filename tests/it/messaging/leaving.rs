@@ -123,6 +123,28 @@ async fn what_is_taken_without_an_answer_comes_again_under_the_same_message_id()
 }
 
 #[tokio::test]
+async fn what_a_killed_server_had_in_its_hands_another_sends() {
+    let Some(mut server) = MailServer::start(&json!({})).await else {
+        return;
+    };
+    let app = app_with(server.url()).await;
+    put(&app, ADA, "1").await;
+    put(&app, ADA, "2").await;
+    // As a server leaves it that dies after it has claimed the first.
+    let claim =
+        "UPDATE mail SET state = 'sending', attempts = 1, due_at = now() + interval '150 seconds' WHERE key LIKE '% 1'";
+    sqlx::query(claim).execute(&app.app.database.write).await.unwrap();
+    run(&app).await;
+    let held: Vec<String> = states(&app).await.into_iter().map(|(state, _)| state).collect();
+    assert_eq!(held, ["sending", "queued"]);
+    run_all(&app).await;
+    let codes: Vec<String> = server.take(2).await.iter().map(|mail| mail.code()).collect();
+    assert_eq!(codes, ["1", "2"]);
+    assert_eq!(states(&app).await, [sent(), sent()]);
+    assert!(server.kill().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_later_mail_waits_for_an_earlier_one_to_the_same_person_alone() {
     let Some(mut server) = MailServer::start(&json!({"busy": 1})).await else {
         return;

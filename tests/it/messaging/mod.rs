@@ -1,5 +1,6 @@
 //! Mails, handed to servers that others wrote or that keep to what others document, and read back from there.
 
+mod commands;
 mod events;
 mod leaving;
 mod provider;

@@ -108,7 +108,8 @@ impl Received {
     pub fn text(&self) -> String {
         let part = self.raw.split("Content-Type: text/plain").nth(1).expect("a plain form");
         let (head, body) = part.split_once("\r\n\r\n").unwrap();
-        let body = body.split("\r\n--").next().unwrap();
+        let boundary = self.raw.split("boundary=\"").nth(1).unwrap().split('"').next().unwrap();
+        let body = body.split(&format!("\r\n--{boundary}")).next().unwrap();
         if head.contains("quoted-printable") {
             return decode_quoted(body);
         }

@@ -88,7 +88,7 @@ impl Recognition {
         }
         let asked_at = Instant::now();
         let mut lease = store.fixed().await?;
-        let number = sqlx::query_scalar("SELECT last_value FROM withdrawal")
+        let number: i64 = sqlx::query_scalar("SELECT last_value FROM withdrawal")
             .fetch_one(&mut *lease)
             .await?;
         lease.release();

@@ -74,7 +74,7 @@ async fn scopes_rules_ties_and_refusals_are_told() {
          Scopes\n  user/*.cruds gives it as far as the policy of the role does\n\
          Policy of the role practitioner\n  \
          rule 2 gives it to cared-for: patients whom the user cares for, but for what they refuse\n  \
-         rule 10 gives it to break-glass: patients for whom the user broke the glass\n\
+         rule 11 gives it to break-glass: patients for whom the user broke the glass\n\
          Observation/o\n  is in the record of Patient/p\n    \
          Appointment/visit ties Practitioner/ann to it (now: always)\n\
          \nYES.\n"

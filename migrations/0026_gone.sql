@@ -1,26 +1,39 @@
 -- What was taken away from callers, and what went out of records.
 
 -- How often something was taken away that a server may remember of a token: the token, its grant, its client, the account, or
--- what stands for the person. A server that remembers a token asks for this number with each request, and for nothing else as
--- long as it stays the same (src/auth/recognition.rs).
+-- what stands for the person (src/auth/recognition.rs). A number that everybody sees at once, before the transaction that raised
+-- it ends.
+CREATE SEQUENCE withdrawal;
+-- A sequence that was never used does not show its first step.
+SELECT nextval('withdrawal');
 
-CREATE TABLE withdrawal (
-    n bigint NOT NULL
-);
-INSERT INTO withdrawal (n) VALUES (0);
-
--- Once for each transaction. By the triggers below at its very end, so that the row is locked for no longer than the commit takes.
+-- Raises the number, and waits until no server believes in the former one: servers ask again after 20 milliseconds. The lock tells
+-- them, until the transaction has ended, that what they look up now may not be remembered.
 CREATE FUNCTION note_withdrawal() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     this_transaction text := pg_current_xact_id()::text;
 BEGIN
+    -- Once for each transaction.
     IF current_setting('medconsult.withdrawal', true) IS DISTINCT FROM this_transaction THEN
         PERFORM set_config('medconsult.withdrawal', this_transaction, true);
-        UPDATE withdrawal SET n = n + 1;
+        PERFORM pg_advisory_xact_lock_shared(hashtext('access.withdrawal'), 0);
+        PERFORM nextval('withdrawal');
+        PERFORM pg_sleep(0.025);
     END IF;
 END
 $$;
 
+-- The number, if no transaction that raised it is still under way; NULL otherwise.
+CREATE FUNCTION settled_withdrawals() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    -- Read before the lock is tried: whoever raised the number as far as this had the lock by then.
+    number bigint := (SELECT last_value FROM withdrawal);
+BEGIN
+    RETURN CASE WHEN pg_try_advisory_xact_lock(hashtext('access.withdrawal'), 0) THEN number END;
+END
+$$;
+
+-- By triggers, at the very end of a transaction, so that nobody waits for its locks longer than need be.
 CREATE FUNCTION count_withdrawal() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM note_withdrawal();
@@ -47,7 +60,13 @@ CREATE FUNCTION count_if_it_stands_for_somebody() RETURNS trigger LANGUAGE plpgs
 BEGIN
     IF EXISTS (SELECT FROM resource_type t WHERE t.id = NEW.type
                AND t.name IN ('Organization', 'Patient', 'Practitioner', 'RelatedPerson')) THEN
-        PERFORM note_withdrawal();
+        IF NEW.deleted OR OLD.version > 0 THEN
+            PERFORM note_withdrawal();
+        ELSE
+            -- What others have referred to before it was there: it takes nothing from anybody, and imports do not wait for it.
+            PERFORM pg_advisory_xact_lock_shared(hashtext('access.withdrawal'), 0);
+            PERFORM nextval('withdrawal');
+        END IF;
     END IF;
     RETURN NULL;
 END

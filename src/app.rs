@@ -494,7 +494,7 @@ fn hooks(config: &Config, clock: &Clock, features: &Features) -> Result<Hooks> {
         clock: clock.clone(),
     }));
     if config.auth == Auth::On {
-        // The last one: all who write such resources wait for each other from here on.
+        // The last one: it waits a moment, and what others have locked is locked meanwhile.
         guards.push(Box::new(RolesUpkeep));
     }
     let mut reactions: Vec<Box<dyn Reaction>> = vec![Box::new(Reprints)];

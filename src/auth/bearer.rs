@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
 use super::AuthServer;
-use super::recognition::{Recognised, TokenHash};
+use super::recognition::{self, Recognised, TokenHash, Withdrawals};
 use super::sessions::Session;
 use super::tokens::{self, Live};
 use crate::base::crypto;
@@ -85,10 +85,20 @@ pub async fn caller(auth: &AuthServer, headers: &HeaderMap) -> Result<Caller, Re
     if let Some(caller) = auth.recognition.recall(&auth.fhir.store, now, &token).await? {
         return Ok(caller);
     }
+    let withdrawals = settled(auth).await?;
     let live = look_up(auth, &token).await?.ok_or(Refusal::NotValid)?;
     let recognised = recognise(auth, live).await?;
-    auth.recognition.remember(token, recognised.clone());
+    if let Some(withdrawals) = withdrawals {
+        auth.recognition.remember(token, withdrawals, recognised.clone());
+    }
     Ok(recognised.caller)
+}
+
+async fn settled(auth: &AuthServer) -> Result<Option<Withdrawals>, FhirError> {
+    let mut lease = auth.fhir.store.fixed().await?;
+    let withdrawals = recognition::settled(&mut lease).await?;
+    lease.release();
+    Ok(withdrawals)
 }
 
 /// Whoever holds this token.
@@ -123,7 +133,6 @@ async fn recognise(auth: &AuthServer, live: Live) -> Result<Recognised, Refusal>
     });
     Ok(Recognised {
         caller,
-        withdrawals: live.withdrawals,
         until: until.map_or(live.expires_at, |until| until.min(live.expires_at)),
     })
 }

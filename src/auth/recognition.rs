@@ -1,19 +1,19 @@
 //! Callers, remembered by their token for as long as nothing was withdrawn.
 //!
 //! Looking somebody up takes two statements over a dozen tables, for what stays the same for half an hour. What is remembered must
-//! still be worthless at every instance as soon as a token is given back, an account closed or a role ended. So each request asks
-//! the database one number: how often something was withdrawn (`migrations/0026_gone.sql`). What was looked up under
-//! another number is looked up anew. Requests of the same moment share the question.
+//! still be worthless at every instance as soon as a token is given back, an account closed or a role ended. So there is a number
+//! in the database, how often something was withdrawn (`migrations/0026_gone.sql`), and what was looked up under another number is
+//! looked up anew. A server asks for it at most every 20 milliseconds ([`BELIEVED`]), and whoever withdraws something waits a little
+//! longer than that before it is done: then nobody believes in the former number any more. No clocks are compared.
 //!
 //! Why not a list of what was withdrawn, or messages between the instances: docs/decisions/0017.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use moka::sync::Cache;
-use tokio::sync::Mutex;
+use sqlx::PgConnection;
 
 use crate::fhir::caller::Caller;
 use crate::fhir::error::FhirError;
@@ -25,6 +25,9 @@ const MOST: u64 = 50_000;
 /// How long a token is remembered that nobody uses.
 const IDLE: Duration = Duration::from_secs(300);
 
+/// For how long the number is believed, from before it was asked for. `note_withdrawal` waits 5 milliseconds longer.
+const BELIEVED: Duration = Duration::from_millis(20);
+
 /// What is stored of a token.
 pub type TokenHash = [u8; 32];
 
@@ -32,75 +35,87 @@ pub type TokenHash = [u8; 32];
 #[derive(Clone, Debug)]
 pub struct Recognised {
     pub caller: Caller,
-    /// How often something had been withdrawn before they were looked up.
-    pub withdrawals: i64,
     /// When their token expires, or one of their roles begins or ends.
     pub until: Timestamp,
 }
 
 /// Those who are remembered.
 pub struct Recognition {
-    known: Cache<TokenHash, Recognised>,
-    question: Question,
+    known: Cache<TokenHash, (Withdrawals, Recognised)>,
+    last: Mutex<Option<Believed>>,
+}
+
+/// How often something was withdrawn, by everybody together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Withdrawals(i64);
+
+/// The number, and when it was asked for.
+#[derive(Clone, Copy)]
+struct Believed {
+    number: Withdrawals,
+    asked_at: Instant,
 }
 
 impl Default for Recognition {
     fn default() -> Recognition {
         Recognition {
             known: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build(),
-            question: Question::default(),
+            last: Mutex::default(),
         }
     }
 }
 
 impl Recognition {
-    /// Who holds the token of this hash, if that is known and nothing was withdrawn since. Asks the database.
+    /// Who holds the token of this hash, if that is known and nothing was withdrawn since.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database is asked and does not answer.
     pub async fn recall(&self, store: &Store, now: Timestamp, token: &TokenHash) -> Result<Option<Caller>, FhirError> {
-        let Some(known) = self.known.get(token).filter(|known| now < known.until) else {
+        let Some((number, known)) = self.known.get(token).filter(|(_, known)| now < known.until) else {
             return Ok(None);
         };
-        let withdrawals = self.question.ask(store).await?;
-        Ok((known.withdrawals == withdrawals).then_some(known.caller))
+        Ok((number == self.number(store).await?).then_some(known.caller))
     }
 
-    /// Remembers who holds the token of this hash.
-    pub fn remember(&self, token: TokenHash, recognised: Recognised) {
-        self.known.insert(token, recognised);
+    /// Remembers who holds the token of this hash. They were looked up after [`settled`] had told the number.
+    pub fn remember(&self, token: TokenHash, number: Withdrawals, recognised: Recognised) {
+        self.known.insert(token, (number, recognised));
     }
-}
 
-/// The question how often something was withdrawn. One at a time is put to the database; whoever comes meanwhile waits for the
-/// next one and shares it, since the one under way may have been answered before they came.
-#[derive(Default)]
-struct Question {
-    begun: AtomicU64,
-    last: Mutex<Answered>,
-}
-
-/// The last question that was answered.
-#[derive(Default)]
-struct Answered {
-    question: u64,
-    withdrawals: i64,
-}
-
-impl Question {
-    async fn ask(&self, store: &Store) -> Result<i64, FhirError> {
-        let before = self.begun.load(SeqCst);
-        let mut last = self.last.lock().await;
-        if last.question > before {
-            return Ok(last.withdrawals);
+    async fn number(&self, store: &Store) -> Result<Withdrawals, FhirError> {
+        if let Some(last) = self.believed().filter(|last| last.asked_at.elapsed() < BELIEVED) {
+            return Ok(last.number);
         }
-        let question = self.begun.fetch_add(1, SeqCst) + 1;
+        let asked_at = Instant::now();
         let mut lease = store.fixed().await?;
-        let withdrawals = sqlx::query_scalar("SELECT n FROM withdrawal")
+        let number: i64 = sqlx::query_scalar("SELECT last_value FROM withdrawal")
             .fetch_one(&mut *lease)
             .await?;
         lease.release();
-        *last = Answered { question, withdrawals };
-        Ok(withdrawals)
+        let number = Withdrawals(number);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.number != number) {
+            self.known.invalidate_all();
+        }
+        // Of several that ask at the same time, the one that asked last knows best.
+        if last.is_none_or(|last| last.asked_at < asked_at) {
+            *last = Some(Believed { number, asked_at });
+        }
+        Ok(number)
     }
+
+    fn believed(&self) -> Option<Believed> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The number under which what is looked up from now on may be remembered; `None` while something is being withdrawn.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn settled(connection: &mut PgConnection) -> Result<Option<Withdrawals>, sqlx::Error> {
+    let number: Option<i64> = sqlx::query_scalar("SELECT settled_withdrawals()")
+        .fetch_one(connection)
+        .await?;
+    Ok(number.map(Withdrawals))
 }

@@ -352,8 +352,6 @@ pub struct Live {
     pub user: Option<LiveUser>,
     /// How that person proved who they are.
     pub proof: Option<Proof>,
-    /// How often something had been withdrawn from anybody when this was looked up.
-    pub withdrawals: i64,
 }
 
 /// The account on whose behalf a token is used.
@@ -380,7 +378,7 @@ pub async fn look_up(
 ) -> Result<Option<Live>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT t.jti, c.id AS client, t.scope, t.issued_at, t.expires_at, g.account, g.proved_at, g.assurance, g.session, g.patient, g.encounter,
-                g.context, a.role, a.profile, a.person, a.given, a.family, (SELECT n FROM withdrawal) AS withdrawals
+                g.context, a.role, a.profile, a.person, a.given, a.family
          FROM access_token t JOIN oauth_grant g ON g.id = t.grant_id JOIN oauth_client c ON c.id = g.client
               LEFT JOIN account a ON a.id = g.account
          WHERE t.hash = $1 AND t.expires_at > $2 AND c.enabled AND coalesce(a.active, true)",
@@ -424,7 +422,6 @@ pub async fn look_up(
         expires_at: instant("expires_at")?,
         user,
         proof: proof_of(&row)?,
-        withdrawals: row.try_get("withdrawals")?,
     }))
 }
 

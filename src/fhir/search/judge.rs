@@ -60,7 +60,7 @@ impl Judge<'_> {
         let mut sql = Sql::default();
         let resource = sql.new_alias();
         sql.push("SELECT ").push(COLUMNS).push(", ");
-        plan::write_test(&mut sql, self.criterion, &numbers, resource);
+        plan::write_test(&mut sql, self.criterion, &numbers, resource, true);
         sql.push(" FROM resource r CROSS JOIN LATERAL (SELECT r.rid) ")
             .alias(resource);
         sql.push(" (rid) WHERE r.type = ")
@@ -115,7 +115,7 @@ impl Judge<'_> {
             .column(token, ".param = ANY(")
             .bind(params.clone())
             .push(") AND ");
-        plan::write_test(&mut sql, self.criterion, &numbers, token);
+        plan::write_test(&mut sql, self.criterion, &numbers, token, false);
         sql.push(" GROUP BY ")
             .column(token, ".param, ")
             .column(token, ".code, ")
@@ -126,7 +126,7 @@ impl Judge<'_> {
             .column(uri, ".param = ANY(")
             .bind(params)
             .push(") AND ");
-        plan::write_test(&mut sql, self.criterion, &numbers, uri);
+        plan::write_test(&mut sql, self.criterion, &numbers, uri, false);
         sql.push(" GROUP BY ").column(uri, ".param, ").column(uri, ".uri");
         sql.push(") m JOIN resource r ON r.rid = m.rid WHERE NOT r.deleted");
         let rows = sql.query()?.fetch_all(connection).await?;

@@ -56,7 +56,7 @@ fn write_steps<'i>(
     sql.push(") ").alias(next).push(" WHERE ").column(next, ".rid <> ALL(");
     sql.bind(page.to_vec()).push(")");
     if let Some((criterion, numbers)) = allowed {
-        write_test(sql.push(" AND "), criterion, numbers, next);
+        write_test(sql.push(" AND "), criterion, numbers, next, true);
     }
 }
 

@@ -13,7 +13,8 @@ use crate::fhir::store::{COLUMNS, Micros};
 
 /// `SELECT rid …` of those that meet it; `None` if none can.
 pub(in crate::fhir::search) fn those_of(criterion: &Criterion, numbers: &Numbers, rids: &[i64]) -> Option<Sql> {
-    let group = Group::of_home(Home::Alone, criterion, numbers)?;
+    let mut group = Group::of_home(Home::Alone, criterion, numbers)?;
+    group.ask_singly();
     let mut sql = Sql::default();
     let given = sql.new_alias();
     sql.push("SELECT ")
@@ -51,10 +52,21 @@ pub(in crate::fhir::search) fn newest_of(
     Some(sql)
 }
 
-/// Whether the resource of `outer` meets it.
-pub(in crate::fhir::search) fn write_test(sql: &mut Sql, criterion: &Criterion, numbers: &Numbers, outer: Alias) {
+/// Whether the resource of `outer`, which is one of `few` or of many, meets it.
+pub(in crate::fhir::search) fn write_test(
+    sql: &mut Sql,
+    criterion: &Criterion,
+    numbers: &Numbers,
+    outer: Alias,
+    few: bool,
+) {
     match Group::of_home(Home::Alone, criterion, numbers) {
-        Some(group) => group.write_as_test(sql, outer),
+        Some(mut group) => {
+            if few {
+                group.ask_singly();
+            }
+            group.write_as_test(sql, outer);
+        }
         None => _ = sql.push("false"),
     }
 }
@@ -76,7 +88,8 @@ pub(in crate::fhir::search) struct Versions {
 impl Versions {
     /// `SELECT rid …` of those that meet `criterion`; `None` if none can.
     pub(in crate::fhir::search) fn that_meet(self, criterion: &Criterion, numbers: &Numbers) -> Option<Sql> {
-        let group = Group::of_home(Home::Version, criterion, numbers)?;
+        let mut group = Group::of_home(Home::Version, criterion, numbers)?;
+        group.ask_singly();
         let IndexRows {
             token,
             reference,

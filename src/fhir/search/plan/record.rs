@@ -153,7 +153,7 @@ impl Record {
                     ties.write(sql.push(" WHERE "), relation, *by);
                     sql.push(" AND ")
                         .column(relation, ".patient = ")
-                        .column(patient, ".rid)");
+                        .column(patient, if probing { ".rid OFFSET 0)" } else { ".rid)" });
                 }
             }
             sql.push(")");
@@ -173,7 +173,8 @@ impl Allowed {
         }
     }
 
-    pub(super) fn write_test(&self, sql: &mut Sql, outer: Alias, home: Home) {
+    /// Whether none of them refuses it; `probing` as for a [`Record`].
+    pub(super) fn write_test(&self, sql: &mut Sql, outer: Alias, home: Home, probing: bool) {
         // Most callers are refused nothing, which one look-up for the whole statement tells.
         let denial = sql.new_alias();
         sql.push("(NOT EXISTS (SELECT FROM consent_denial ").alias(denial);
@@ -189,7 +190,7 @@ impl Allowed {
             write_params(sql, row, &self.params);
             sql.push(" AND ").column(row, ".rid = ").column(outer, ".rid AND ");
             self.write_denies(sql, denial, &|sql| _ = sql.column(parameter, ".type"));
-            sql.push(")");
+            sql.push(if probing { " OFFSET 0)" } else { ")" });
         }
         if self.itself {
             let denial = sql.new_alias();
@@ -210,7 +211,7 @@ impl Allowed {
                     by: By::BrokenGlass,
                 },
             };
-            by_glass.write_test(sql.push(" OR "), outer, home, false);
+            by_glass.write_test(sql.push(" OR "), outer, home, probing);
         }
         sql.push(")");
     }

@@ -91,7 +91,11 @@ pub(super) enum Test<'s> {
         record: Record,
         probing: bool,
     },
-    Allowed(Allowed),
+    /// That nobody whom it is about refuses it; `probing`, asked of each candidate.
+    Allowed {
+        allowed: Allowed,
+        probing: bool,
+    },
     /// That these parameters lead to a resource of the group.
     Guarded {
         params: Vec<i16>,
@@ -104,7 +108,7 @@ pub(super) enum Test<'s> {
 impl Test<'_> {
     /// Whether it leaves what drives, and its order, as they are.
     fn is_probe(&self) -> bool {
-        matches!(self, Test::Record { .. } | Test::Allowed(_))
+        matches!(self, Test::Record { .. } | Test::Allowed { .. })
     }
 }
 
@@ -196,7 +200,10 @@ impl<'s> Group<'s> {
                 }
                 if of.may_refuse() {
                     let allowed = Allowed::new(params.clone(), *itself, of, numbers);
-                    self.tests.push(Test::Allowed(allowed));
+                    self.tests.push(Test::Allowed {
+                        allowed,
+                        probing: false,
+                    });
                 }
             }
             Criterion::Guarded { params, by } => {
@@ -324,8 +331,28 @@ impl<'s> Group<'s> {
     /// Lets nothing but the set drive.
     pub(super) fn probe(&mut self) {
         for test in &mut self.tests {
-            if let Test::Record { probing, .. } = test {
+            if let Test::Record { probing, .. } | Test::Allowed { probing, .. } = test {
                 *probing = true;
+            }
+        }
+    }
+
+    /// Asks the few resources that it will be a test of, each by itself, and everything in it likewise. The planner would rather
+    /// collect all that somebody reaches, and then see whether the one resource is among it.
+    pub(super) fn ask_singly(&mut self) {
+        for set in std::mem::take(&mut self.sets) {
+            match set {
+                Set::Record(record) => self.tests.push(Test::Record { record, probing: true }),
+                Set::Any(arms) => self.tests.push(Test::Any(arms)),
+                set => self.sets.push(set),
+            }
+        }
+        self.probe();
+        for test in &mut self.tests {
+            match test {
+                Test::Not(group) | Test::Guarded { by: group, .. } | Test::Inside(group) => group.ask_singly(),
+                Test::Any(arms) => arms.iter_mut().for_each(Group::ask_singly),
+                Test::Record { .. } | Test::Allowed { .. } => {}
             }
         }
     }

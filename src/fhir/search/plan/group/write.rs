@@ -138,7 +138,9 @@ impl Group<'_> {
                 Test::Not(group) => group.write_as_test(sql.push(" AND NOT "), outer),
                 Test::Any(arms) => write_any(sql.push(" AND "), arms, outer),
                 Test::Record { record, probing } => record.write_test(sql.push(" AND "), outer, self.home, *probing),
-                Test::Allowed(allowed) => allowed.write_test(sql.push(" AND "), outer, self.home),
+                Test::Allowed { allowed, probing } => {
+                    allowed.write_test(sql.push(" AND "), outer, self.home, *probing);
+                }
                 Test::Guarded { params, by } => {
                     let (row, target, found) = (sql.new_alias(), sql.new_alias(), sql.new_alias());
                     sql.push(" AND EXISTS (SELECT FROM (SELECT ")

@@ -174,14 +174,13 @@ async fn reconcile(server: &FhirServer, payments: &Shared) -> Result<(), JobErro
         ("_sort", "_lastUpdated"),
     ];
     let open = till.search("Invoice", &query).await.map_err(retry)?;
-    let mut failed = None;
     for invoice in &open {
+        // The others are looked at all the same, and the next run looks at this one again.
         if let Err(error) = reconcile_one(till, invoice).await {
-            failed = Some(error);
+            tracing::warn!(invoice = invoice.id, %error, "an open invoice cannot be reconciled now");
         }
     }
-    // The others were looked at all the same; the next run looks at this one again.
-    failed.map_or(Ok(()), |error| Err(retry(error)))
+    Ok(())
 }
 
 async fn reconcile_one(till: Till<'_>, invoice: &Record) -> Result<(), FhirError> {

@@ -2,8 +2,8 @@
 //!
 //! The first call issues the Invoice and its ChargeItem, in the transaction that makes the Appointment refer to it. The time
 //! of the visit stays held for some minutes longer than the page lives, so that whoever pays at the last moment still has
-//! it. A page is opened under a key made of the Invoice, of when the page ends, and of the page before it, which all are stored before: calls that
-//! cross each other, and those whose answer was lost, come to the same page.
+//! it. A page is opened under a key made of the Invoice, of when the page ends, and of the page before it, which all are
+//! stored before: calls that cross each other, and those whose answer was lost, come to the same page.
 //!
 //! | | status |
 //! |---|---|

@@ -9,8 +9,8 @@
 //! | [`payments.visit`](super::follow) | a visit that has moved |
 //! | `payments.reconcile` | all pages of Invoices that are not paid: every two minutes, for the webhooks that never came |
 //!
-//! The last one runs more often than a page is followed by the end of its hold (five minutes), so that a payment which nobody told
-//! us of still finds its visit.
+//! The last one runs more often than a page is followed by the end of its hold (five minutes), so that a payment which
+//! nobody told us of still finds its visit.
 
 use std::sync::Arc;
 

@@ -24,7 +24,8 @@ pub struct Caller {
 /// What a token stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
-    /// The token's name in records of what was done with it; not the token.
+    /// The token's name in records of what was done with it; not the token. Empty for what the server does in the name of an
+    /// application without one.
     pub token: String,
     /// The registered application that holds the token.
     pub client: String,

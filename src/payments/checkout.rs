@@ -2,8 +2,8 @@
 //!
 //! The first call issues the Invoice and its ChargeItem, in the transaction that makes the Appointment refer to it. The time
 //! of the visit stays held for some minutes longer than the page lives, so that whoever pays at the last moment still has
-//! it. A page is opened under a key made of the Invoice, of when the page ends, and of the page before it, which all are stored before: calls that
-//! cross each other, and those whose answer was lost, come to the same page.
+//! it. A page is opened under a key made of the Invoice, of when the page ends, and of the page before it, which all are
+//! stored before: calls that cross each other, and those whose answer was lost, come to the same page.
 //!
 //! | | status |
 //! |---|---|
@@ -51,6 +51,9 @@ struct Page {
     invoice: String,
 }
 
+/// The page, or why there is none. An error beside it may be otherwise when it is tried again.
+type Verdict = Result<Page, FhirError>;
+
 pub async fn run(
     server: &FhirServer,
     caller: &Caller,
@@ -93,8 +96,7 @@ fn answer(page: &Page) -> Answer {
     }))
 }
 
-/// The page, or why there is none; the outer error is one that may be otherwise when it is tried again.
-async fn attempt(till: Till<'_>, id: &str) -> Result<Result<Page, FhirError>, FhirError> {
+async fn attempt(till: Till<'_>, id: &str) -> Result<Verdict, FhirError> {
     let visit = till.find("Appointment", id).await?;
     let visit = visit.ok_or_else(|| FhirError::not_found("Appointment", id))?;
     let invoice = current(till, &visit.content).await?;
@@ -137,7 +139,7 @@ fn nothing_to_pay(visit: &Value, invoice: Option<&Record>) -> FhirError {
 }
 
 /// A page for a visit that has no Invoice yet.
-async fn first(till: Till<'_>, visit: &Record) -> Result<Result<Page, FhirError>, FhirError> {
+async fn first(till: Till<'_>, visit: &Record) -> Result<Verdict, FhirError> {
     let service = visit::reference(&visit.content, "HealthcareService");
     let service = till.follow("HealthcareService", service).await?;
     let service = service.map_or(Value::Null, |service| service.content);
@@ -169,7 +171,7 @@ async fn first(till: Till<'_>, visit: &Record) -> Result<Result<Page, FhirError>
 }
 
 /// The page that is open for an Invoice, or another one.
-async fn again(till: Till<'_>, visit: &Record, invoice: Record) -> Result<Result<Page, FhirError>, FhirError> {
+async fn again(till: Till<'_>, visit: &Record, invoice: Record) -> Result<Verdict, FhirError> {
     let refuse = |text: &str| Ok(Err(FhirError::conflict(text).at("Appointment.participant.status")));
     if settle::already_paid(till, visit, &invoice.content).await? {
         return refuse("It is paid.");
@@ -224,7 +226,7 @@ fn page(session: Session, invoice: &Record) -> Result<Page, FhirError> {
 }
 
 /// What costs nothing is settled at once; there is nothing to see but where a payer would come back to.
-async fn without_a_page(till: Till<'_>, visit: &str, invoice: &Record) -> Result<Result<Page, FhirError>, FhirError> {
+async fn without_a_page(till: Till<'_>, visit: &str, invoice: &Record) -> Result<Verdict, FhirError> {
     let visit = till.find("Appointment", visit).await?;
     let visit = visit.ok_or_else(|| FhirError::conflict("It is there no more."))?;
     settle::free(till, &visit, invoice).await?;

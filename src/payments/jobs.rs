@@ -9,8 +9,8 @@
 //! | [`payments.visit`](super::follow) | a visit that has moved |
 //! | `payments.reconcile` | all pages of Invoices that are not paid: every two minutes, for the webhooks that never came |
 //!
-//! The last one runs more often than a page is followed by the end of its hold (five minutes), so that a payment which nobody told
-//! us of still finds its visit.
+//! The last one runs more often than a page is followed by the end of its hold (five minutes), so that a payment which
+//! nobody told us of still finds its visit.
 
 use std::sync::Arc;
 
@@ -174,14 +174,13 @@ async fn reconcile(server: &FhirServer, payments: &Shared) -> Result<(), JobErro
         ("_sort", "_lastUpdated"),
     ];
     let open = till.search("Invoice", &query).await.map_err(retry)?;
-    let mut failed = None;
     for invoice in &open {
+        // The others are looked at all the same, and the next run looks at this one again.
         if let Err(error) = reconcile_one(till, invoice).await {
-            failed = Some(error);
+            tracing::warn!(invoice = invoice.id, %error, "an open invoice cannot be reconciled now");
         }
     }
-    // The others were looked at all the same; the next run looks at this one again.
-    failed.map_or(Ok(()), |error| Err(retry(error)))
+    Ok(())
 }
 
 async fn reconcile_one(till: Till<'_>, invoice: &Record) -> Result<(), FhirError> {

@@ -160,7 +160,7 @@ impl Event {
             self.who.client = Some(granted.client.clone());
             self.who.account.clone_from(&granted.account);
             self.who.user = granted.user.as_ref().map(|user| user.fhir_user.clone());
-            self.who.token = Some(granted.token.clone());
+            self.who.token = Some(granted.token.clone()).filter(|token| !token.is_empty());
         }
         match caller.origin() {
             Some(origin) => self.at(origin),

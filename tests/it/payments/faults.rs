@@ -369,3 +369,37 @@ async fn a_server_killed_between_payment_and_booking_books_when_it_is_back() {
         .json();
     assert_eq!(invoice["status"], "balanced");
 }
+
+#[tokio::test]
+async fn a_second_payment_of_one_invoice_goes_back() {
+    let clinic = Clinic::open().await;
+    let (visit, page) = clinic.settled("quick").await;
+    // As if two pages had been open at once.
+    let form = [
+        ("mode", "payment"),
+        ("success_url", "https://clinic.example"),
+        ("line_items[0][price_data][currency]", "eur"),
+        ("line_items[0][price_data][unit_amount]", "6000"),
+        ("line_items[0][price_data][product_data][name]", "Appointment"),
+        ("client_reference_id", page.invoice.strip_prefix("Invoice/").unwrap()),
+    ];
+    let second = clinic.stripe.make("checkout/sessions", &form).await.expect(200).json();
+    clinic
+        .stripe
+        .fill_in(second["url"].as_str().unwrap(), super::PAYS)
+        .await
+        .expect(303);
+    for _ in 0..2 {
+        clinic.hear("checkout.session.completed").await;
+    }
+    let kinds: Vec<String> = clinic
+        .entries(&page.invoice)
+        .await
+        .into_iter()
+        .map(|(kind, ..)| kind)
+        .collect();
+    assert_eq!(kinds, ["payment", "payment", "adjustment"]);
+    assert_eq!(clinic.get(&page.invoice).await["status"], "balanced");
+    assert_eq!(label(&clinic.again(&visit).await), "approved");
+    assert_eq!(clinic.stripe.ask("refunds").await["data"].as_array().unwrap().len(), 1);
+}

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use aws_lc_rs::hmac;
 use jiff::{SignedDuration, Timestamp};
+use medconsult::config::Config;
 use medconsult::fhir::access::{Permissions, Role, ScopeContext, ScopeGrant};
 use medconsult::fhir::caller::{Caller, Granted, Holders, User};
 use medconsult::fhir::error::FhirError;
@@ -267,6 +268,11 @@ impl Clinic {
 
     /// With `told`, the stand-in sends its webhooks.
     async fn open_with(told: bool) -> Clinic {
+        Clinic::open_as(told, |_| {}).await
+    }
+
+    /// The same, with other settings.
+    async fn open_as(told: bool, change: impl FnOnce(&mut Config)) -> Clinic {
         let mut stripe = None;
         let app = spawn_app_with(|config| {
             let webhooks = format!("http://{}/payments/stripe", config.listen);
@@ -275,6 +281,7 @@ impl Clinic {
             config.payments.stripe_url = started.address.clone();
             config.payments.webhook_secret = format!("whsec_of_before {SECRET}").into();
             stripe = Some(started);
+            change(config);
         })
         .await;
         let clinic = Clinic {

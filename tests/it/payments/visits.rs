@@ -1,10 +1,12 @@
 //! From the price to the booked visit.
 
 use jiff::SignedDuration;
+use medconsult::base::crypto::Vault;
 use serde_json::{Value, json};
 
 use super::{BASE, Clinic, DECLINED, Page, id, label, said};
-use crate::app::Ask;
+use crate::app::{Ask, clusters_directory};
+use crate::audit::brief;
 
 fn identifier<'v>(resource: &'v Value, name: &str) -> &'v Value {
     let system = format!("{BASE}/sid/{name}");
@@ -252,4 +254,35 @@ async fn webhooks_and_pages_do_it_all_by_themselves() {
     // Whatever the webhooks left.
     clinic.run_jobs().await;
     assert_eq!(clinic.entries(&page.invoice).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_trail_tells_what_a_payment_did() {
+    let clinic = Clinic::open_as(false, |config| {
+        config.audit.without_auth = true;
+        config.data_dir = clusters_directory().join(format!("{}-{}", std::process::id(), config.listen.port()));
+        config.identity.master_key = Vault::new_key().into();
+    })
+    .await;
+    clinic.paid("quick").await;
+    let known = clinic.app.trail().await.len();
+    clinic.hear("checkout.session.completed").await;
+    let events = clinic.app.trail_since(known).await;
+    let briefs: Vec<String> = events.iter().map(brief).collect();
+    for step in [
+        "create PaymentReconciliation/",
+        "create PaymentNotice/",
+        "update Invoice/",
+        "update ChargeItem/",
+        "update Appointment/",
+        "update Slot/",
+    ] {
+        let found = briefs.iter().position(|brief| brief.starts_with(step));
+        let event = &events[found.unwrap_or_else(|| panic!("{step} in {briefs:?}"))];
+        let agent = &event["agent"][0];
+        assert_eq!(
+            (&agent["who"]["identifier"]["value"], agent.get("policy")),
+            (&json!("payments"), None)
+        );
+    }
 }

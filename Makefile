@@ -1,7 +1,7 @@
 # Everything a newcomer types. `make run` and `make test` set up all they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help run apps consultation test fuzz lint bench bench-layouts conformance audit release setup setup-tests examples
+.PHONY: help run consultation apps test-apps test fuzz lint bench bench-layouts conformance audit release setup setup-tests examples
 
 # HL7's official examples and definitions, pinned by hash in conformance/hl7/package-lock.json.
 EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
@@ -14,12 +14,12 @@ S3 := tests/s3/venv/pyvenv.cfg
 # Their OpenID provider.
 PROVIDER := tests/provider/node_modules/oidc-provider/package.json
 
-# The apps for browsers, as they are served, and what they are built from.
-APPS := apps/patient/dist/index.html
-APP_SOURCES := $(shell find apps \( -name node_modules -o -name dist -o -name e2e \) -prune -o -type f -print)
-
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The apps for browsers as they are served, and what they are made of.
+APPS := apps/node_modules/.built
+APP_SOURCES := $(shell find apps -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path 'apps/e2e/*')
 
 run: setup $(APPS) ## open the demo on http://127.0.0.1:8080: a practice that is made up, with a private database
 	cargo build --quiet --bins
@@ -27,6 +27,13 @@ run: setup $(APPS) ## open the demo on http://127.0.0.1:8080: a practice that is
 
 consultation: ## a consultation from sign-up to refund, through HTTP alone, against the demo that runs (needs Node 20)
 	node conformance/consultation.mjs
+
+apps: $(APPS) ## build the apps for browsers (needs Node 20)
+
+test-apps: $(APPS) setup-tests ## types, logic and size of the apps, and people's ways through them in Chromium
+	cd apps && npm run --silent check && npm test --silent && npm run --silent size
+	cargo build --quiet --bins
+	cd apps && npm run --silent e2e
 
 test: lint $(CLIENTS) $(PROVIDER) $(S3) ## check everything: formatting, lints, dependencies, all tests
 	./scripts/test
@@ -63,13 +70,6 @@ audit: ## known security holes in dependencies (needs a network and cargo-deny)
 release: setup ## the program for production: target/release/medconsult
 	cargo build --release
 
-apps: $(APPS) ## build the apps for browsers
-
-$(APPS): $(APP_SOURCES)
-	npm ci --prefix apps --no-audit --no-fund --loglevel=error
-	npm run --silent build --prefix apps
-	@touch $@
-
 setup:
 	@./scripts/setup
 
@@ -80,6 +80,14 @@ examples: $(EXAMPLES)
 
 $(EXAMPLES): conformance/hl7/package-lock.json
 	npm ci --prefix conformance/hl7 --no-audit --no-fund --loglevel=error
+	@touch $@
+
+apps/node_modules/.package-lock.json: apps/package-lock.json
+	npm ci --prefix apps --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(APPS): apps/node_modules/.package-lock.json $(APP_SOURCES)
+	npm run --silent --prefix apps build
 	@touch $@
 
 $(SMTP): tests/smtp/package-lock.json

@@ -1,7 +1,7 @@
 # Everything a newcomer types. `make run` and `make test` set up all they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help run consultation test fuzz lint bench bench-layouts conformance audit release setup setup-tests examples
+.PHONY: help run consultation apps test-apps test fuzz lint bench bench-layouts conformance audit release setup setup-tests examples
 
 # HL7's official examples and definitions, pinned by hash in conformance/hl7/package-lock.json.
 EXAMPLES := conformance/hl7/node_modules/hl7.fhir.r4.examples/package.json
@@ -17,12 +17,23 @@ PROVIDER := tests/provider/node_modules/oidc-provider/package.json
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: setup ## open the demo on http://127.0.0.1:8080: a practice that is made up, with a private database
+# The apps for browsers as they are served, and what they are made of.
+APPS := apps/node_modules/.built
+APP_SOURCES := $(shell find apps -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path 'apps/e2e/*')
+
+run: setup $(APPS) ## open the demo on http://127.0.0.1:8080: a practice that is made up, with a private database
 	cargo build --quiet --bins
 	cargo run --quiet -- serve --demo
 
 consultation: ## a consultation from sign-up to refund, through HTTP alone, against the demo that runs (needs Node 20)
 	node conformance/consultation.mjs
+
+apps: $(APPS) ## build the apps for browsers (needs Node 20)
+
+test-apps: $(APPS) setup-tests ## types, logic and size of the apps, and people's ways through them in Chromium
+	cd apps && npm run --silent check && npm test --silent && npm run --silent size
+	cargo build --quiet --bins
+	cd apps && npm run --silent e2e
 
 test: lint $(CLIENTS) $(PROVIDER) $(S3) ## check everything: formatting, lints, dependencies, all tests
 	./scripts/test
@@ -69,6 +80,14 @@ examples: $(EXAMPLES)
 
 $(EXAMPLES): conformance/hl7/package-lock.json
 	npm ci --prefix conformance/hl7 --no-audit --no-fund --loglevel=error
+	@touch $@
+
+apps/node_modules/.package-lock.json: apps/package-lock.json
+	npm ci --prefix apps --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(APPS): apps/node_modules/.package-lock.json $(APP_SOURCES)
+	npm run --silent --prefix apps build
 	@touch $@
 
 $(SMTP): tests/smtp/package-lock.json

@@ -181,6 +181,7 @@ export function PolicyText({ service }: { service: NonNullable<ReturnType<typeof
   const sentences = [
     t(policy.approval === 'auto' ? 'policy.auto' : 'policy.manual'),
     policy.payment === 'after-approval' ? t('policy.payLater') : undefined,
+    policy.approval === 'manual' && policy.payment === 'before-approval' ? t('policy.refund') : undefined,
     policy.payment !== 'none' && policy.cancelNotice !== undefined
       ? t('policy.cancel', { count: policy.cancelNotice, percent: policy.lateRefundPercent })
       : undefined,

@@ -120,6 +120,24 @@ describe('a patient', () => {
     await nora.leave();
   });
 
+  it('sees on one screen what was done on another', async () => {
+    const phone = await patientIn(browser, practice, { size: PHONE });
+    const desk = await patientIn(browser, practice);
+    await phone.signIn('nora@demo.example');
+    await desk.signIn('nora@demo.example');
+    await phone.open('/visits');
+    await phone.page.waitForSelector('main ul li');
+    const cards = () => phone.page.locator('main ul li').count();
+    const before = await cards();
+    await bookFollowUp(desk, 3);
+    await phone.page.waitForFunction((before) => document.querySelectorAll('main ul li').length === before + 1, before);
+    await desk.page.click('button:has-text("Cancel the visit")');
+    await desk.page.click('[role=dialog] button:has-text("Cancel the visit")');
+    await phone.page.waitForFunction((before) => document.querySelectorAll('main ul li').length === before, before);
+    await phone.leave();
+    await desk.leave();
+  });
+
   it('shuts an app out, which then has nothing left', async () => {
     const yuki = await patientIn(browser, practice, { timeZone: 'Asia/Tokyo' });
     await yuki.signIn('yuki@demo.example');
@@ -148,11 +166,11 @@ describe('a patient', () => {
   });
 });
 
-async function bookFollowUp(patient) {
+async function bookFollowUp(patient, nth = 1) {
   const { page } = patient;
   await patient.open('/book');
   await page.click('article:has-text("Mira Bell") a:has-text("Follow-up")');
-  await patient.pickTime(1, 1);
+  await patient.pickTime(nth, 1);
   await patient.tell('How it goes');
   await page.click('button:has-text("Book this visit")');
   await page.waitForSelector('text=It is booked. See you then!');

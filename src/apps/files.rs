@@ -104,7 +104,7 @@ impl Files {
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
             let gzipped = match fs::read(folder.join(format!("{name}.gz"))) {
-                Ok(gzipped) => Some(gzipped.into()),
+                Ok(gzipped) => Some(Bytes::from(gzipped)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => return Err(error),
             };

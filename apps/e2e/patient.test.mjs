@@ -1,5 +1,6 @@
 // A patient's way through the practice, from signing up to what is left when an app is shut out.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { openBrowser, PHONE } from './browser.mjs';
 import { patientIn } from './patient.mjs';
@@ -120,6 +121,20 @@ describe('a patient', () => {
     assert.equal(await page.innerText('[role=dialog] pre'), 'Ferritin 12');
     const [file] = await Promise.all([page.waitForEvent('download'), page.click('[role=dialog] >> text=Download')]);
     assert.equal(file.suggestedFilename(), 'Lab results.txt');
+    await nora.leave();
+  });
+
+  it('keeps the sheet of a prescription', async () => {
+    const nora = await patientIn(browser, practice);
+    await nora.signIn('nora@demo.example');
+    const { page } = nora;
+    await nora.open('/prescriptions');
+    const [file] = await Promise.all([page.waitForEvent('download'), page.click('section:has-text("Ramipril") button:has-text("Download PDF")')]);
+    assert.match(file.suggestedFilename(), /^Prescription of .*\.pdf$/);
+    assert.equal(fs.readFileSync(await file.path()).subarray(0, 5).toString(), '%PDF-');
+    // And whoever wrote it stands among those who have been at the record.
+    await nora.open('/access');
+    await page.waitForSelector('main [role=listitem] >> text=Dr. Mira Bell');
     await nora.leave();
   });
 

@@ -11,7 +11,8 @@ import { openPractice, told } from './practice.mjs';
 const OWN = 'mangrove lantern quartz 41';
 
 describe('a patient', () => {
-  let practice, browser;
+  // A code of an authenticator app is good once: a practitioner signs in once.
+  let practice, browser, bell;
   before(async () => {
     practice = await openPractice();
     browser = await openBrowser();
@@ -85,6 +86,24 @@ describe('a patient', () => {
     await nora.leave();
   });
 
+  it('asks when it is too late to move alone, and takes that back', async () => {
+    const yuki = await patientIn(browser, practice, { timeZone: 'Asia/Tokyo' });
+    await yuki.signIn('yuki@demo.example');
+    const { page } = yuki;
+    // Dr. Bell's first free time is less than a day away: she sees people every day of the demo.
+    await bookFollowUp(yuki, 0, 0);
+    const before = await page.innerText('main section time >> nth=0');
+    await page.click('text=Choose another time');
+    await page.waitForSelector('text=has to agree to another time');
+    await yuki.pickTime(2, 1);
+    await page.click('[role=dialog] button:has-text("Ask")');
+    await page.waitForSelector('text=You asked for another time');
+    assert.equal(await page.innerText('main section:has-text("Follow-up") time >> nth=0'), before);
+    await page.click('button:has-text("Withdraw the request")');
+    await page.waitForSelector('text=You asked for another time', { state: 'detached' });
+    await yuki.leave();
+  });
+
   it('gets everything back when the practitioner declines, and sees it without loading anew', async () => {
     const mateo = await patientIn(browser, practice, { timeZone: 'America/Bogota' });
     await mateo.signIn('mateo@demo.example');
@@ -98,7 +117,7 @@ describe('a patient', () => {
     assert.equal(await mateo.status(), 'Waiting for approval');
     const visit = /visits\/([^/?]+)/.exec(page.url())[1];
 
-    const bell = await doctorIn(practice, 'bell@demo.example');
+    bell ??= await doctorIn(practice, 'bell@demo.example');
     await bell.answer(visit, 'declined', 'I am away that week.');
     await page.waitForSelector('text=The practitioner had to decline');
     assert.match(await page.innerText('main'), /I am away that week\./);
@@ -121,6 +140,27 @@ describe('a patient', () => {
     assert.equal(await page.innerText('[role=dialog] pre'), 'Ferritin 12');
     const [file] = await Promise.all([page.waitForEvent('download'), page.click('[role=dialog] >> text=Download')]);
     assert.equal(file.suggestedFilename(), 'Lab results.txt');
+    await nora.leave();
+  });
+
+  it('chooses another time when the practitioner is away', async () => {
+    const nora = await patientIn(browser, practice);
+    await nora.signIn('nora@demo.example');
+    const { page } = nora;
+    await bookFollowUp(nora, 4);
+    const visit = /visits\/([^/?]+)/.exec(page.url())[1];
+    bell ??= await doctorIn(practice, 'bell@demo.example');
+    await bell.leaveDuring(visit);
+    // What is offered comes to the patient by itself, here and at the start.
+    await page.waitForSelector('text=Other times are offered');
+    await page.click('nav >> text=Home');
+    await page.click('main a:has-text("Look at them")');
+    const offer = page.locator('main li:has(button:has-text("Take this"))').first();
+    const offered = await offer.locator('time').getAttribute('datetime');
+    await offer.locator('button').click();
+    await page.waitForSelector('text=Your visit has moved');
+    await page.waitForFunction((offered) => Date.parse(document.querySelector('main section time').dateTime) === Date.parse(offered), offered);
+    assert.equal(await nora.status(), 'Confirmed');
     await nora.leave();
   });
 
@@ -184,11 +224,11 @@ describe('a patient', () => {
   });
 });
 
-async function bookFollowUp(patient, nth = 1) {
+async function bookFollowUp(patient, nth = 1, weeks = 1) {
   const { page } = patient;
   await patient.open('/book');
   await page.click('article:has-text("Mira Bell") a:has-text("Follow-up")');
-  await patient.pickTime(nth, 1);
+  await patient.pickTime(nth, weeks);
   await patient.tell('How it goes');
   await page.click('button:has-text("Book this visit")');
   await page.waitForSelector('text=It is booked. See you then!');

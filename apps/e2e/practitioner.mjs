@@ -1,4 +1,4 @@
-// What practitioners do, in words of their own.
+// What practitioners do, and those who run the practice, in words of their own.
 import assert from 'node:assert/strict';
 import { DESKTOP } from './browser.mjs';
 import { codeOf, PASSWORD } from './practice.mjs';
@@ -10,8 +10,12 @@ const STEP = 30_000;
 /** When each account used its last code. */
 const used = new Map();
 
-/** A practitioner with a browser of their own, which says so when a page complains. */
-export async function practitionerIn(browser, practice, { size = DESKTOP, scheme = 'light', locale = 'en-GB', timeZone = 'Europe/Berlin' } = {}) {
+/** Somebody of the practice with a browser of their own, which says so when a page complains. `app`: the one that they use. */
+export async function practitionerIn(
+  browser,
+  practice,
+  { app = 'practitioner', size = DESKTOP, scheme = 'light', locale = 'en-GB', timeZone = 'Europe/Berlin' } = {},
+) {
   const context = await browser.newContext({ viewport: size, colorScheme: scheme, locale, timezoneId: timeZone, acceptDownloads: true });
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
@@ -20,16 +24,22 @@ export async function practitionerIn(browser, practice, { size = DESKTOP, scheme
   page.on('console', (message) => {
     if (message.type() === 'error' && /Content Security Policy|React|Uncaught/.test(message.text())) complaints.push(message.text());
   });
-  return new Practitioner(practice, context, page, complaints);
+  return new Practitioner(practice, app, context, page, complaints);
 }
 
 export class Practitioner {
-  constructor(practice, context, page, complaints) {
-    Object.assign(this, { practice, context, page, complaints });
+  constructor(practice, app, context, page, complaints) {
+    Object.assign(this, { practice, home: `${practice.url}/apps/${app}`, context, page, complaints });
   }
 
   app(path = '/') {
-    return `${this.practice.url}/apps/practitioner${path}`;
+    return this.home + path;
+  }
+
+  /** Waits until the server's pages are left. */
+  async isBack() {
+    await this.page.waitForURL((url) => url.href.startsWith(`${this.home}/`) && !url.searchParams.has('code'));
+    await this.ready();
   }
 
   async open(path) {
@@ -47,8 +57,7 @@ export class Practitioner {
   async signIn(email, path = '/') {
     await this.page.goto(this.app(path));
     await this.prove(email);
-    await this.page.waitForURL(/\/apps\/practitioner\/(?!\?)/);
-    await this.ready();
+    await this.isBack();
   }
 
   /** Answers the server's pages with what the account has: its password, and a code. */
@@ -74,8 +83,7 @@ export class Practitioner {
       await page.click('form:has(input[name=password]) button');
     }
     await this.giveCode();
-    await page.waitForURL(/\/apps\/practitioner\/(?!\?)/);
-    await this.ready();
+    await this.isBack();
   }
 
   async giveCode() {
@@ -94,7 +102,10 @@ export class Practitioner {
 
   /** Chooses from the menu of a visit. */
   async choose(name, what) {
-    await this.page.getByRole('button', { name: `More for ${name}` }).first().click();
+    await this.page
+      .getByRole('button', { name: `More for ${name}` })
+      .first()
+      .click();
     await this.page.getByRole('menuitem', { name: what }).click();
   }
 
@@ -111,23 +122,39 @@ export class Practitioner {
 
   /** Asks FHIR with the token of the app. */
   fhir(method, path, body) {
-    return this.page.evaluate(async ([verb, url, content]) => {
-      const state = JSON.parse(sessionStorage.getItem(JSON.parse(sessionStorage.getItem('SMART_KEY'))));
-      const headers = { Authorization: `Bearer ${state.tokenResponse.access_token}`, 'Content-Type': 'application/fhir+json', Prefer: 'return=representation' };
-      const answer = await fetch(`${state.serverUrl}/${url}`, { method: verb, headers, body: content && JSON.stringify(content) });
-      const text = await answer.text();
-      if (!answer.ok) throw new Error(`${verb} ${url}: ${answer.status} ${text}`);
-      return text && JSON.parse(text);
-    }, [method, path, body]);
+    return this.page.evaluate(
+      async ([verb, url, content]) => {
+        const state = JSON.parse(sessionStorage.getItem(JSON.parse(sessionStorage.getItem('SMART_KEY'))));
+        const headers = {
+          'Authorization': `Bearer ${state.tokenResponse.access_token}`,
+          'Content-Type': 'application/fhir+json',
+          'Prefer': 'return=representation',
+        };
+        const answer = await fetch(`${state.serverUrl}/${url}`, { method: verb, headers, body: content && JSON.stringify(content) });
+        const text = await answer.text();
+        if (!answer.ok) throw new Error(`${verb} ${url}: ${answer.status} ${text}`);
+        return text && JSON.parse(text);
+      },
+      [method, path, body],
+    );
   }
 
   /** Books a visit for a patient at the next free time, or the first from `start` on; gives the Appointment. */
   async book(family, service, start) {
-    const { entry: [{ resource: patient }] } = await this.fhir('GET', `Patient?family=${family}`);
-    const { entry: [{ resource: self }] } = await this.fhir('GET', 'Practitioner?family=Bell');
+    const {
+      entry: [{ resource: patient }],
+    } = await this.fhir('GET', `Patient?family=${family}`);
+    const {
+      entry: [{ resource: self }],
+    } = await this.fhir('GET', 'Practitioner?family=Bell');
     const from = start ? `&start=${start.toISOString()}` : '';
-    const found = await this.fhir('GET', `Appointment/$find?service=HealthcareService/${service}&practitioner=Practitioner/${self.id}&_count=1${from}`);
-    const { entry: [{ resource }] } = await this.fhir('POST', 'Appointment/$book', {
+    const found = await this.fhir(
+      'GET',
+      `Appointment/$find?service=HealthcareService/${service}&practitioner=Practitioner/${self.id}&_count=1${from}`,
+    );
+    const {
+      entry: [{ resource }],
+    } = await this.fhir('POST', 'Appointment/$book', {
       resourceType: 'Parameters',
       parameter: [
         { name: 'appointment-reference', valueReference: { reference: `Appointment/${found.entry[0].resource.id}` } },

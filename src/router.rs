@@ -245,7 +245,9 @@ fn endpoints(auth: &Arc<AuthServer>) -> Router {
         .route("/auth/revoke", post(revoke::handle))
         .route(
             "/auth/launch",
-            post(launch::handle).layer(DefaultBodyLimit::max(launch::LONGEST)),
+            get(launch::list)
+                .post(launch::handle)
+                .layer(DefaultBodyLimit::max(launch::LONGEST)),
         )
         .with_state(auth.clone())
         .method_not_allowed_fallback(other_method)

@@ -49,6 +49,16 @@ class Doctor {
     return answer.json();
   }
 
+  /** Is away while this visit would be: the server offers other times. */
+  async leaveDuring(visit) {
+    const { start, end, slot } = await this.fhir('GET', `Appointment/${visit}`);
+    const { schedule } = await this.fhir('GET', slot[0].reference);
+    return this.fhir('POST', `${schedule.reference}/$block`, {
+      resourceType: 'Parameters',
+      parameter: [{ name: 'start', valueDateTime: start }, { name: 'end', valueDateTime: end }, { name: 'comment', valueString: 'A conference' }],
+    });
+  }
+
   /** Approves or declines a visit. */
   async answer(visit, participantStatus, comment) {
     const { participant } = await this.fhir('GET', `Appointment/${visit}`);

@@ -1,13 +1,18 @@
 // A patient's way through the practice, from signing up to what is left when an app is shut out.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { openBrowser, PHONE } from './browser.mjs';
 import { patientIn } from './patient.mjs';
 import { doctorIn } from './doctor.mjs';
-import { openPractice, PASSWORD, told } from './practice.mjs';
+import { openPractice, told } from './practice.mjs';
+
+/** That of the demo's accounts is one that nobody else may choose. */
+const OWN = 'mangrove lantern quartz 41';
 
 describe('a patient', () => {
-  let practice, browser;
+  // A code of an authenticator app is good once: a practitioner signs in once.
+  let practice, browser, bell;
   before(async () => {
     practice = await openPractice();
     browser = await openBrowser();
@@ -26,11 +31,11 @@ describe('a patient', () => {
     await page.fill('input[name=given]', 'Ada');
     await page.fill('input[name=family]', 'Byron');
     await page.fill('input[name=email]', email);
-    await page.fill('input[name=password]', PASSWORD);
+    await page.fill('input[name=password]', OWN);
     await page.click('form button');
     await page.goto(await linkIn(practice, email));
     await page.click('form button');
-    await ada.signIn(email);
+    await ada.signIn(email, OWN);
     assert.equal(await page.innerText('main h1'), 'Hello Ada');
 
     await page.click('nav >> text=Book');
@@ -81,6 +86,24 @@ describe('a patient', () => {
     await nora.leave();
   });
 
+  it('asks when it is too late to move alone, and takes that back', async () => {
+    const yuki = await patientIn(browser, practice, { timeZone: 'Asia/Tokyo' });
+    await yuki.signIn('yuki@demo.example');
+    const { page } = yuki;
+    // Dr. Bell's first free time is less than a day away: she sees people every day of the demo.
+    await bookFollowUp(yuki, 0, 0);
+    const before = await page.innerText('main section time >> nth=0');
+    await page.click('text=Choose another time');
+    await page.waitForSelector('text=has to agree to another time');
+    await yuki.pickTime(2, 1);
+    await page.click('[role=dialog] button:has-text("Ask")');
+    await page.waitForSelector('text=You asked for another time');
+    assert.equal(await page.innerText('main section:has-text("Follow-up") time >> nth=0'), before);
+    await page.click('button:has-text("Withdraw the request")');
+    await page.waitForSelector('text=You asked for another time', { state: 'detached' });
+    await yuki.leave();
+  });
+
   it('gets everything back when the practitioner declines, and sees it without loading anew', async () => {
     const mateo = await patientIn(browser, practice, { timeZone: 'America/Bogota' });
     await mateo.signIn('mateo@demo.example');
@@ -94,7 +117,7 @@ describe('a patient', () => {
     assert.equal(await mateo.status(), 'Waiting for approval');
     const visit = /visits\/([^/?]+)/.exec(page.url())[1];
 
-    const bell = await doctorIn(practice, 'bell@demo.example');
+    bell ??= await doctorIn(practice, 'bell@demo.example');
     await bell.answer(visit, 'declined', 'I am away that week.');
     await page.waitForSelector('text=The practitioner had to decline');
     assert.match(await page.innerText('main'), /I am away that week\./);
@@ -118,6 +141,59 @@ describe('a patient', () => {
     const [file] = await Promise.all([page.waitForEvent('download'), page.click('[role=dialog] >> text=Download')]);
     assert.equal(file.suggestedFilename(), 'Lab results.txt');
     await nora.leave();
+  });
+
+  it('chooses another time when the practitioner is away', async () => {
+    const nora = await patientIn(browser, practice);
+    await nora.signIn('nora@demo.example');
+    const { page } = nora;
+    await bookFollowUp(nora, 4);
+    const visit = /visits\/([^/?]+)/.exec(page.url())[1];
+    bell ??= await doctorIn(practice, 'bell@demo.example');
+    await bell.leaveDuring(visit);
+    // What is offered comes to the patient by itself, here and at the start.
+    await page.waitForSelector('text=Other times are offered');
+    await page.click('nav >> text=Home');
+    await page.click('main a:has-text("Look at them")');
+    const offer = page.locator('main li:has(button:has-text("Take this"))').first();
+    const offered = await offer.locator('time').getAttribute('datetime');
+    await offer.locator('button').click();
+    await page.waitForSelector('text=Your visit has moved');
+    await page.waitForFunction((offered) => Date.parse(document.querySelector('main section time').dateTime) === Date.parse(offered), offered);
+    assert.equal(await nora.status(), 'Confirmed');
+    await nora.leave();
+  });
+
+  it('keeps the sheet of a prescription', async () => {
+    const nora = await patientIn(browser, practice);
+    await nora.signIn('nora@demo.example');
+    const { page } = nora;
+    await nora.open('/prescriptions');
+    const [file] = await Promise.all([page.waitForEvent('download'), page.click('section:has-text("Ramipril") button:has-text("Download PDF")')]);
+    assert.match(file.suggestedFilename(), /^Prescription of .*\.pdf$/);
+    assert.equal(fs.readFileSync(await file.path()).subarray(0, 5).toString(), '%PDF-');
+    // And whoever wrote it stands among those who have been at the record.
+    await nora.open('/access');
+    await page.waitForSelector('main [role=listitem] >> text=Dr. Mira Bell');
+    await nora.leave();
+  });
+
+  it('sees on one screen what was done on another', async () => {
+    const phone = await patientIn(browser, practice, { size: PHONE });
+    const desk = await patientIn(browser, practice);
+    await phone.signIn('nora@demo.example');
+    await desk.signIn('nora@demo.example');
+    await phone.open('/visits');
+    await phone.page.waitForSelector('main ul li');
+    const cards = () => phone.page.locator('main ul li').count();
+    const before = await cards();
+    await bookFollowUp(desk, 3);
+    await phone.page.waitForFunction((before) => document.querySelectorAll('main ul li').length === before + 1, before);
+    await desk.page.click('button:has-text("Cancel the visit")');
+    await desk.page.click('[role=dialog] button:has-text("Cancel the visit")');
+    await phone.page.waitForFunction((before) => document.querySelectorAll('main ul li').length === before, before);
+    await phone.leave();
+    await desk.leave();
   });
 
   it('shuts an app out, which then has nothing left', async () => {
@@ -148,11 +224,11 @@ describe('a patient', () => {
   });
 });
 
-async function bookFollowUp(patient) {
+async function bookFollowUp(patient, nth = 1, weeks = 1) {
   const { page } = patient;
   await patient.open('/book');
   await page.click('article:has-text("Mira Bell") a:has-text("Follow-up")');
-  await patient.pickTime(1, 1);
+  await patient.pickTime(nth, weeks);
   await patient.tell('How it goes');
   await page.click('button:has-text("Book this visit")');
   await page.waitForSelector('text=It is booked. See you then!');

@@ -10,10 +10,10 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const PASSWORD = 'try-medconsult';
 const PATIENCE = 120_000;
 
-/** Starts a practice; `stop` ends it. With `MEDCONSULT_URL`, one that is there already is used. */
+/** Starts a practice; `stop` ends it. With `E2E_URL`, one that is there already is used. */
 export async function openPractice() {
-  if (process.env.MEDCONSULT_URL) return { url: process.env.MEDCONSULT_URL.replace(/\/$/, ''), stop: async () => undefined };
-  const program = process.env.MEDCONSULT_PROGRAM ?? path.join(ROOT, 'target/debug/medconsult');
+  if (process.env.E2E_URL) return { url: process.env.E2E_URL.replace(/\/$/, ''), stop: async () => undefined };
+  const program = process.env.E2E_PROGRAM ?? path.join(ROOT, 'target/debug/medconsult');
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'medconsult-e2e-'));
   // PostgreSQL runs under an account of its own when the tests run as root.
   fs.chmodSync(folder, 0o755);
@@ -27,7 +27,7 @@ export async function openPractice() {
     let text = '';
     server.stdout.on('data', (piece) => {
       text += piece;
-      const at = /ready at (http:\/\/[^/]+)\/fhir/.exec(text)?.[1];
+      const at = /(http:\/\/\S+) +begin here/.exec(text)?.[1];
       if (at) {
         clearTimeout(late);
         resolve(at);

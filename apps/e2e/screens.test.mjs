@@ -1,15 +1,12 @@
 // Every main screen: nothing for axe to complain about, in both schemes, on a phone and a desktop. With SCREENSHOTS=1 the
 // pictures in docs/screenshots are made anew.
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import { createRequire } from 'node:module';
-import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { complaintsAbout, picture } from './accessible.mjs';
 import { DESKTOP, openBrowser, PHONE } from './browser.mjs';
 import { patientIn } from './patient.mjs';
-import { openPractice, ROOT } from './practice.mjs';
+import { openPractice } from './practice.mjs';
 
-const AXE = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SCREENS = {
   home: '/',
   find: '/book',
@@ -23,7 +20,8 @@ const SCREENS = {
   settings: '/settings',
   'not-found': '/nowhere',
 };
-const PICTURES = path.join(ROOT, 'docs/screenshots');
+/** Those that are shown. */
+const PICTURES = ['home', 'find', 'visits', 'documents', 'record', 'prescriptions', 'payments', 'access'];
 
 describe('the screens of the patient', () => {
   let practice, browser;
@@ -45,7 +43,7 @@ describe('the screens of the patient', () => {
       for (const [screen, at] of Object.entries(SCREENS)) {
         await nora.open(at);
         await check(screen);
-        await picture(nora.page, `patient-${screen}-${name}-${scheme}`);
+        if (PICTURES.includes(screen)) await picture(nora.page, `patient-${screen}-${name}-${scheme}`);
       }
       await nora.open('/book');
       await nora.page.click('article a >> nth=0');
@@ -53,11 +51,26 @@ describe('the screens of the patient', () => {
       await nora.ready();
       await check('times');
       await picture(nora.page, `patient-times-${name}-${scheme}`);
+      await nora.page.click('fieldset ul button >> nth=-1');
+      await nora.page.waitForURL(/\/details$/);
+      await nora.ready();
+      await nora.page.click('form button[type=submit]');
+      await check('details');
+      await picture(nora.page, `patient-details-${name}-${scheme}`);
+      await nora.page.goto(nora.page.url().replace(/\/details$/, ''));
+      await nora.ready();
+      await nora.page.click('text=Let the time go');
+      await nora.page.waitForURL(/\/visits$/);
       await nora.open('/visits');
       await nora.page.click('main ul a >> nth=0');
       await nora.ready();
       await check('visit');
       await picture(nora.page, `patient-visit-${name}-${scheme}`);
+      await nora.page.click('button:has-text("Cancel the visit")');
+      await nora.page.waitForSelector('[role=dialog] select');
+      await nora.page.waitForTimeout(300);
+      await check('cancelling');
+      await nora.page.click('text=Keep it');
       assert.deepEqual(found, []);
       await nora.leave();
     });
@@ -109,16 +122,3 @@ describe('the screens of the patient', () => {
     await nora.leave();
   });
 });
-
-/** WCAG 2.2 AA, as far as a program can tell. */
-async function complaintsAbout(page, screen) {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${screen}: ${id}: ${node.html.slice(0, 200)} ${node.failureSummary ?? ''}`));
-}
-
-async function picture(page, name) {
-  if (!process.env.SCREENSHOTS) return;
-  fs.mkdirSync(PICTURES, { recursive: true });
-  await page.screenshot({ path: path.join(PICTURES, `${name}.png`) });
-}

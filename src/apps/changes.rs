@@ -8,7 +8,7 @@
 //!
 //! Of a resource nothing is told but that there is a new version, and only to callers who can see it now: each batch is asked for
 //! by a search in the caller's name, with the token as it is at that moment, so that what a search would not find is not told,
-//! and a token that has ended ends the stream. Deletions are not told, since who may know of them cannot be asked any more.
+//! and a token that has ended ends the stream. AuditEvents are not told, since whoever went to read them would make more. Deletions are not told, since who may know of them cannot be asked any more.
 //! `event: missed` says that there was too much to tell one by one: whatever is shown may be old.
 //!
 //! **Where it comes from.** While somebody listens, each instance looks once a second for what was stored lately, by the
@@ -192,7 +192,7 @@ impl Seen {
         for (rid, resource_type, id, version, deleted, at) in rows {
             newest = newest.max(at);
             let before = self.told.insert(rid, (version, at));
-            if before.is_none_or(|(told, _)| told != version) && !deleted {
+            if before.is_none_or(|(told, _)| told != version) && !deleted && resource_type != "AuditEvent" {
                 changed.push(Change {
                     resource_type,
                     id,

@@ -11,6 +11,8 @@
 //! | what looks like a file and is none | 404 | |
 //! | an app that was not built | 404 | |
 //!
+//! What the build compressed is sent so: it took its time, which a server that answers does not have.
+//!
 //! **The policy of the page** lets it load its own scripts and styles, speak to this server, and show pictures and documents that it
 //! has fetched itself. Styles that components make while they run carry the nonce of the page.
 
@@ -42,6 +44,8 @@ pub struct Files {
 #[derive(Debug)]
 struct File {
     content: Bytes,
+    /// The same, as small as the build could make it: a file beside it, with `.gz` behind its name.
+    gzipped: Option<Bytes>,
     content_type: &'static str,
     etag: String,
     /// Another content would have another name.
@@ -86,7 +90,7 @@ impl Files {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             // The build's notes to itself are hidden, and the page is served by itself.
-            if name.starts_with('.') || name == "index.html" {
+            if name.starts_with('.') || name == "index.html" || name.ends_with(".gz") {
                 continue;
             }
             let path = format!("{path}/{name}");
@@ -99,8 +103,14 @@ impl Files {
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
+            let gzipped = match fs::read(folder.join(format!("{name}.gz"))) {
+                Ok(gzipped) => Some(Bytes::from(gzipped)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
             let file = File {
                 content: content.into(),
+                gzipped,
                 content_type: content_type(&name),
                 etag: format!("\"{digest}\""),
                 is_immutable: path.contains("/assets/"),
@@ -184,7 +194,18 @@ pub async fn handle(
     }) {
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());
     }
-    Ok((about, file.content.clone()).into_response())
+    let accepted = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|encodings| encodings.to_str().ok());
+    let takes_gzip = accepted.is_some_and(|encodings| encodings.split(',').any(|encoding| encoding.trim() == "gzip"));
+    match &file.gzipped {
+        Some(gzipped) if takes_gzip => {
+            let encoding = [(header::CONTENT_ENCODING, "gzip"), (header::VARY, "accept-encoding")];
+            Ok((encoding, about, gzipped.clone()).into_response())
+        }
+        // Whatever else the client takes is made on the way.
+        _ => Ok((about, file.content.clone()).into_response()),
+    }
 }
 
 fn page(files: &Files, app: &str) -> Result<Response, FhirError> {

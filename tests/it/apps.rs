@@ -29,6 +29,7 @@ async fn spawn_with_an_app() -> TestApp {
         let page = "<meta nonce=\"__NONCE__\"><script nonce=\"__NONCE__\" src=\"assets/index-1a2b.js\"></script>";
         fs::write(built.join("index.html"), page).unwrap();
         fs::write(built.join("assets/index-1a2b.js"), "console.log(1)").unwrap();
+        fs::write(built.join("assets/index-1a2b.js.gz"), "as the build compressed it").unwrap();
         fs::write(built.join("icon.svg"), "<svg/>").unwrap();
         fs::write(built.join(".vite/manifest.json"), "{}").unwrap();
         fs::write(folder.join("secret.txt"), "not for everybody").unwrap();
@@ -60,9 +61,28 @@ async fn an_app_is_served_with_a_policy_of_its_own() {
     let bare = client.build().unwrap().get(format!("{}/apps/patient", app.address));
     assert_eq!(bare.answer().await.expect(308).header("location"), "/apps/patient/");
 
-    let script = app.get("/apps/patient/assets/index-1a2b.js").answer().await.expect(200);
+    // A client that takes apart nothing by itself, and says what it takes.
+    let plain = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
+    let fetch = |encodings: &str| {
+        let script = format!("{}/apps/patient/assets/index-1a2b.js", app.address);
+        plain.get(script).header("accept-encoding", encodings).answer()
+    };
+    let script = fetch("identity").await.expect(200);
     assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
     assert_eq!(script.header("cache-control"), "public, max-age=31536000, immutable");
+    assert_eq!(
+        (script.text().as_str(), script.header("content-encoding")),
+        ("console.log(1)", "")
+    );
+    let small = fetch("br, gzip").await.expect(200);
+    assert_eq!(
+        (small.text().as_str(), small.header("content-encoding")),
+        ("as the build compressed it", "gzip")
+    );
+    assert_eq!(
+        (small.header("vary"), small.header("etag")),
+        ("accept-encoding", script.header("etag"))
+    );
     let icon = app.get("/apps/patient/icon.svg").answer().await.expect(200);
     assert_eq!(
         (icon.header("content-type"), icon.header("cache-control")),
@@ -76,6 +96,7 @@ async fn an_app_is_served_with_a_policy_of_its_own() {
     for nothing in [
         "/apps/patient/assets/index-0000.js",
         "/apps/patient/missing.svg",
+        "/apps/patient/assets/index-1a2b.js.gz",
         "/apps/patient/.vite/manifest.json",
         "/apps/patient/assets/..%2f..%2f..%2fsecret.txt",
         "/apps/patient/..%2f..%2fsecret.txt",

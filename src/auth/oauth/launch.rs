@@ -1,6 +1,6 @@
 //! An application launches another one for the person in front of it
 //! (<https://hl7.org/fhir/smart-app-launch/STU2.2/app-launch.html#launch-app-ehr-launch>): `POST /auth/launch`, JSON, with the access
-//! token of the person.
+//! token of the person. `GET /auth/launch` tells which ones it may: `{"applications": [{"client_id": "…", "name": "…"}]}`.
 //!
 //! | in | |
 //! |---|---|
@@ -31,7 +31,7 @@ use serde_json::{Map, Value, json};
 use super::not_to_be_stored;
 use crate::auth::AuthServer;
 use crate::auth::bearer::{self, Refusal};
-use crate::auth::clients::Client;
+use crate::auth::clients::{self, Client};
 use crate::auth::launches::{self, Context};
 use crate::auth::tokens::Live;
 use crate::fhir::access::scope::resource_type;
@@ -114,6 +114,33 @@ impl IntoResponse for LaunchError {
     }
 }
 
+/// `GET /auth/launch`
+///
+/// # Errors
+/// See the [module](self).
+pub async fn list(State(auth): State<Arc<AuthServer>>, headers: HeaderMap) -> Result<Response, LaunchError> {
+    let live = bearer::live(&auth, &headers).await?;
+    session_of(&auth, &live).await?;
+    let others = clients::launchable(&auth.pool).await?;
+    let applications: Vec<Value> = others
+        .into_iter()
+        .filter(|application| application.id != live.client)
+        .map(|application| json!({"client_id": application.id, "name": application.name}))
+        .collect();
+    Ok(not_to_be_stored(&json!({"applications": applications})))
+}
+
+/// The session in which an application launches others, if it may.
+async fn session_of(auth: &AuthServer, live: &Live) -> Result<String, LaunchError> {
+    let opener = Client::find(&auth.pool, &live.client).await?;
+    if !opener.is_some_and(|opener| opener.launches) {
+        return Err(LaunchError::NotAllowed("This application may not launch others."));
+    }
+    live.session.clone().ok_or(LaunchError::NotAllowed(
+        "Launching needs a token that ends with the person's session: one without offline_access.",
+    ))
+}
+
 /// `POST /auth/launch`
 pub async fn handle(
     State(auth): State<Arc<AuthServer>>,
@@ -141,15 +168,7 @@ pub async fn handle(
 }
 
 async fn launch(auth: &AuthServer, live: Live, body: &[u8], by: Event) -> Result<Response, LaunchError> {
-    let opener = Client::find(&auth.pool, &live.client).await?;
-    if !opener.is_some_and(|opener| opener.launches) {
-        return Err(LaunchError::NotAllowed("This application may not launch others."));
-    }
-    let Some(session) = live.session.clone() else {
-        return Err(LaunchError::NotAllowed(
-            "Launching needs a token that ends with the person's session: one without offline_access.",
-        ));
-    };
+    let session = session_of(auth, &live).await?;
     let wish: Wish = serde_json::from_slice(body)
         .map_err(|_| LaunchError::Invalid("The body must be JSON with client_id and what the launch is about."))?;
     let client = launchable(auth, &wish.client_id).await?;

@@ -2,7 +2,7 @@
 import { Button, Checkbox, Text } from '@mantine/core';
 import { Hourglass, TimerOff } from 'lucide-react';
 import type { Appointment, Consent, QuestionnaireResponse } from 'fhir/r4';
-import { useEffect, useState, type FormEvent } from 'react';
+import { useState, type FormEvent } from 'react';
 import { Link, useLocation } from 'wouter';
 import type { Stored } from '@medconsult/shared/fhir/client';
 import { useChange, useRead, useSearch } from '@medconsult/shared/fhir/hooks';
@@ -18,6 +18,7 @@ import { ZoneNote } from '@medconsult/shared/ui/when';
 import { AttachDocuments } from '../documents/Attach';
 import { usePay } from '../payments/pay';
 import { useBook, useService } from './hooks';
+import { useTimeLeft } from './clock';
 import { answersOf, missingIn, type Answers } from './intake';
 import { IntakeForm } from './IntakeForm';
 import { practitionerOf, serviceIdOf } from './offers';
@@ -180,6 +181,7 @@ export function PolicyText({ service }: { service: NonNullable<ReturnType<typeof
   const sentences = [
     t(policy.approval === 'auto' ? 'policy.auto' : 'policy.manual'),
     policy.payment === 'after-approval' ? t('policy.payLater') : undefined,
+    policy.approval === 'manual' && policy.payment === 'before-approval' ? t('policy.refund') : undefined,
     policy.payment !== 'none' && policy.cancelNotice !== undefined
       ? t('policy.cancel', { count: policy.cancelNotice, percent: policy.lateRefundPercent })
       : undefined,
@@ -200,14 +202,4 @@ function Countdown({ left }: { left: number }) {
       <span role="timer" aria-live={minutes <= 5 ? 'polite' : 'off'} className={classes.unseen}>{t('details.minutesLeft', { count: minutes })}</span>
     </div>
   );
-}
-
-/** Milliseconds until then. */
-export function useTimeLeft(until: string | undefined): number {
-  const [now, setNow] = useState(() => Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 1000);
-    return () => clearInterval(timer);
-  }, []);
-  return until === undefined ? Number.MAX_SAFE_INTEGER : Date.parse(until) - now;
 }

@@ -17,6 +17,7 @@ import { FileDownload } from '@medconsult/shared/ui/file';
 import { Page, Section } from '@medconsult/shared/ui/page';
 import { Lines } from '@medconsult/shared/ui/splash';
 import { DataState, Empty, Problem } from '@medconsult/shared/ui/state';
+import { titleOf } from './title';
 import { CATEGORIES } from './upload';
 import { UploadBox } from './UploadBox';
 import classes from './documents.module.css';
@@ -80,8 +81,6 @@ export default function Documents() {
     </Page>
   );
 }
-
-export const titleOf = (document: DocumentReference): string => document.content[0]?.attachment.title ?? document.description ?? document.type?.text ?? '';
 
 export function DocumentRow({ document, onOpen }: { document: Stored<DocumentReference>; onOpen: () => void }) {
   const t = useT();

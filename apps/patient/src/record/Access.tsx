@@ -1,7 +1,7 @@
 /** Who opened the record. */
 import { Switch } from '@mantine/core';
 import { Eye, FilePlus2, KeyRound, Pencil, Search, ShieldAlert, ShieldCheck, Trash2, Zap, type LucideIcon } from 'lucide-react';
-import { useCallback, useMemo, useState } from 'react';
+import { useCallback, useEffect, useMemo, useState } from 'react';
 import { useSearch, useSearchPages } from '@medconsult/shared/fhir/hooks';
 import { nameOf } from '@medconsult/shared/fhir/values';
 import { useFormats } from '@medconsult/shared/format/context';
@@ -28,6 +28,9 @@ const ICONS: Record<Opened['did'], LucideIcon> = {
 /** The apps that come with the server, by the ids under which it registers them. */
 const APPS = ['medconsult-patient', 'medconsult-practitioner', 'medconsult-admin'];
 
+/** Rows that fill a window. */
+const ENOUGH = 20;
+
 export default function Access() {
   const t = useT();
   const { patient, user } = useSession();
@@ -43,10 +46,14 @@ export default function Access() {
   const onEnd = useCallback(() => {
     if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
   }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
+  // Where the newest are all the patient's own, those of others are further down.
+  useEffect(() => {
+    if (events.data && listed.length < ENOUGH) onEnd();
+  }, [events.data, listed.length, onEnd]);
   return (
     <Page title={t('access.title')} lead={t('access.lead')}>
       <Switch mb="md" label={t('access.own')} checked={withOwn} onChange={(event) => setWithOwn(event.currentTarget.checked)} />
-      <DataState of={{ data: events.data && listed, error: events.error, refetch: events.refetch }} isEmpty={(found) => found.length === 0 && !hasNextPage} empty={<Empty icon={Eye} title={t('access.none')} text={t('access.noneText')} />}>
+      <DataState of={{ data: events.data && (listed.length > 0 || !hasNextPage) ? listed : undefined, error: events.error, refetch: events.refetch }} isEmpty={(found) => found.length === 0 && !hasNextPage} empty={<Empty icon={Eye} title={t('access.none')} text={t('access.noneText')} />}>
         {(found) => (
           <VirtualList rows={found} estimate={72} keyOf={(each) => each.key} label={t('access.title')} onEnd={onEnd}>
             {(each) => <Row opened={each} who={isOwn(each) ? t('access.you') : (names.get(each.person ?? '') ?? t(each.person ? 'access.somebody' : 'access.practice'))} />}

@@ -4,8 +4,8 @@ import { Pill } from 'lucide-react';
 import type { DocumentReference, MedicationRequest } from 'fhir/r4';
 import { useMemo } from 'react';
 import type { Stored } from '@medconsult/shared/fhir/client';
-import { useSearch, useSearchPages } from '@medconsult/shared/fhir/hooks';
-import { relative, split, textOfConcept } from '@medconsult/shared/fhir/values';
+import { useRead, useSearch, useSearchPages } from '@medconsult/shared/fhir/hooks';
+import { nameOf as personName, relative, split, textOfConcept } from '@medconsult/shared/fhir/values';
 import { useFormats } from '@medconsult/shared/format/context';
 import { useSession } from '@medconsult/shared/session/context';
 import { useT } from '@medconsult/shared/texts/context';
@@ -37,11 +37,13 @@ function Sheet({ group, sheet }: { group: Stored<MedicationRequest>[]; sheet: Do
   const t = useT();
   const { time } = useFormats();
   const first = group[0];
+  const requester = useRead<'Practitioner'>(first?.requester?.reference?.startsWith('Practitioner/') ? first.requester.reference : undefined);
+  const who = first?.requester?.display ?? personName(requester.data?.name);
   const content = relative(sheet?.content[0]?.attachment.url);
   const title = first?.authoredOn ? t('prescriptions.of', { date: time(first.authoredOn, 'date') }) : t('prescriptions.one');
   return (
     <Section title={title} actions={content && <FileDownload reference={content} name={`${title}.pdf`} label={t('prescriptions.pdf')} size="sm" />}>
-      {first?.requester?.display && <Text c="dimmed" mb="sm">{t('prescriptions.by', { who: first.requester.display })}</Text>}
+      {who && <Text c="dimmed" mb="sm">{t('prescriptions.by', { who })}</Text>}
       <ul className={classes.drugs}>
         {group.map((order) => (
           <li key={order.id} id={order.id} className={classes.drug}>

@@ -1,4 +1,4 @@
 import type { Sources } from '@medconsult/shared/texts/catalogue';
 import { en } from './en';
 
-export const texts: Sources = { en };
+export const texts: Sources = { en, de: () => import('./de').then((module) => module.de) };

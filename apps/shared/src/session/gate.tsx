@@ -63,6 +63,8 @@ export function SessionGate({ app, children }: { app: AppRegistration; children:
     };
     const listener = {
       changed: ({ type }: { type: string }) => {
+        // Reading those makes more of them.
+        if (type === 'AuditEvent') return;
         // A booking changes several resources at once: one look at all of them is enough.
         if (waiting.size === 0) setTimeout(tell, 150);
         waiting.add(type);

@@ -6,8 +6,8 @@ import { Link } from 'wouter';
 import { useT } from '../texts/context';
 import classes from './frame.module.css';
 
-/** A page with its title, which is the window's too. `back`: the page that this one is under. */
-export function Page({ title, lead, back, actions, children }: { title: string; lead?: ReactNode; back?: { to: string; label?: string }; actions?: ReactNode; children: ReactNode }) {
+/** A page with its title, which is the window's too. `back`: the page that this one is under. `bare`: the page has a heading of its own. */
+export function Page({ title, lead, back, actions, bare = false, children }: { title: string; lead?: ReactNode; back?: { to: string; label?: string }; actions?: ReactNode; bare?: boolean; children: ReactNode }) {
   const t = useT();
   useEffect(() => {
     document.title = `${title} · MedConsult`;
@@ -20,13 +20,15 @@ export function Page({ title, lead, back, actions, children }: { title: string; 
           {back.label ?? t('app.back')}
         </Link>
       )}
-      <div className={classes.head}>
-        <div className={classes.title}>
-          <Title order={1}>{title}</Title>
-          {lead && <Text c="dimmed" mt={4} component="div">{lead}</Text>}
+      {!bare && (
+        <div className={classes.head}>
+          <div className={classes.title}>
+            <Title order={1}>{title}</Title>
+            {lead && <Text c="dimmed" mt={4} component="div">{lead}</Text>}
+          </div>
+          {actions && <div className={classes.actions}>{actions}</div>}
         </div>
-        {actions && <div className={classes.actions}>{actions}</div>}
-      </div>
+      )}
       {children}
     </div>
   );

@@ -343,6 +343,18 @@ async fn our_own_application_launches_others() {
     told.as_object_mut().unwrap().remove("client_id");
     assert_eq!(context(&token), told);
 
+    // Which ones there are: all that have an address for it.
+    let list = async |token: &str| app.get("/auth/launch").bearer_auth(token).answer().await;
+    let others = list(&desk).await.expect(200);
+    assert_eq!(others.header("cache-control"), "no-store");
+    assert_eq!(
+        others.json(),
+        json!({"applications": [{"client_id": "app", "name": "The App"}]})
+    );
+    app.get("/auth/launch").answer().await.expect(401);
+    refused(list(&offline).await, 403, "insufficient_scope");
+    refused(list(&other).await, 403, "insufficient_scope");
+
     // Not without a token, not with one that outlives the session, not for an application that was not registered to do it.
     app.post("/auth/launch").body("{}").answer().await.expect(401);
     let known = app.trail().await.len();

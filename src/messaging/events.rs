@@ -137,7 +137,7 @@ pub fn label(appointment: &Value) -> &str {
 }
 
 /// The references (`Type/id`) of those who take part in a visit, of one type.
-pub fn participants<'v>(appointment: &'v Value, role: Role) -> impl Iterator<Item = &'v str> {
+pub fn participants(appointment: &Value, role: Role) -> impl Iterator<Item = &str> {
     let participants = appointment["participant"].as_array().into_iter().flatten();
     let references = participants.filter_map(|participant| participant["actor"]["reference"].as_str());
     references.filter(move |reference| is_of(reference, role.resource_type()))

@@ -29,6 +29,7 @@ pub const FILES: &[(&str, &str)] = files![
     "extensions/slot-occupies",
     "extensions/time-zone",
     "naming-systems/mail",
+    "naming-systems/medication-issue",
     "naming-systems/prescription",
     "naming-systems/stripe-event",
     "naming-systems/stripe-payment-intent",

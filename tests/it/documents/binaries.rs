@@ -63,7 +63,7 @@ async fn whichever_way_content_is_written_and_read_it_is_the_same() {
         for path in [
             format!("Binary?_id={id}"),
             format!("{address}/_history"),
-            format!("Binary/_history?_count=50"),
+            "Binary/_history?_count=50".to_owned(),
         ] {
             let bundle = app.get(&path).answer().await.expect(200).json();
             let entries = bundle["entry"].as_array().unwrap();
@@ -169,7 +169,7 @@ async fn patches_meet_content_as_any_other_element() {
     assert_eq!(app.get("Binary/b").answer().await.expect(200).bytes, new);
     assert!(!super::contains(
         stored(&app).await.as_bytes(),
-        base64(&new)[..60].as_bytes()
+        &base64(&new).as_bytes()[..60]
     ));
     let parameters = json!({"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [
         {"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": "Binary.data"},

@@ -162,7 +162,7 @@ async fn a_sheet_looks_as_it_should_on_both_papers() {
         let picture = Picture::of(&pdf, 72);
         assert_eq!(
             (picture.width, picture.height),
-            ((width as f64).ceil() as usize, (height as f64).ceil() as usize)
+            (width.ceil() as usize, height.ceil() as usize)
         );
         // The practice, the boxes of patient and prescriber, the medicines, the signature, the code.
         for (name, part) in [

@@ -1,4 +1,4 @@
-//! How features join the server without the server knowing them. `app.rs` lists every hook, in order.
+//! How features join the server without the server knowing them. `app/hooks.rs` lists every hook, in order.
 //!
 //! | hook | when | may |
 //! |---|---|---|

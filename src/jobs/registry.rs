@@ -49,7 +49,7 @@ impl From<sqlx::Error> for JobError {
 
 pub(super) type Handler = Arc<dyn Fn(Job) -> BoxFuture<'static, Result<(), JobError>> + Send + Sync>;
 
-/// Which handler runs which kind of job, and which jobs come with the clock. Filled in `app.rs`.
+/// Which handler runs which kind of job, and which jobs come with the clock. Filled in `app/hooks.rs`.
 #[derive(Default)]
 pub struct Registry {
     pub(super) handlers: HashMap<&'static str, Handler>,

@@ -18,7 +18,7 @@ fn existing(folder: PathBuf) -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("SKIPPED: {} is not there", folder.display());
+    skipped!("{} is not there", folder.display());
     None
 }
 

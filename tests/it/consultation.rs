@@ -26,7 +26,7 @@ impl Post {
     /// `None` when the packages are not installed.
     async fn open(folder: PathBuf) -> Option<Post> {
         if !Path::new(SMTP).with_file_name("node_modules").is_dir() {
-            println!("skipped: the mail server of the tests is not installed (make lint does)");
+            skipped!("the mail server of the tests is not installed (make lint does)");
             return None;
         }
         fs::create_dir_all(&folder).unwrap();

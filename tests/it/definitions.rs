@@ -102,10 +102,7 @@ fn package() -> Option<PathBuf> {
     let place = std::env::var_os("MEDCONSULT_HL7_PACKAGE").map(PathBuf::from);
     let place = place.unwrap_or_else(|| root().join("conformance/hl7/node_modules/hl7.fhir.r4.examples"));
     if !place.is_dir() {
-        eprintln!(
-            "SKIPPED: HL7's package is not at {} (`make` fetches it)",
-            place.display()
-        );
+        skipped!("HL7's package is not at {} (`make` fetches it)", place.display());
         return None;
     }
     Some(place)

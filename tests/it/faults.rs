@@ -41,7 +41,10 @@ pub fn program(data_dir: &Path) -> Command {
         .current_dir(clusters_directory())
         .env("MEDCONSULT_DATA_DIR", data_dir)
         .kill_on_drop(true);
-    command.env("MEDCONSULT_LISTEN", "127.0.0.1:0").stdin(Stdio::null());
+    command
+        .env("MEDCONSULT_LISTEN", "127.0.0.1:0")
+        .env("MEDCONSULT_LOG_FILTER", "warn");
+    command.stdin(Stdio::null());
     command
 }
 
@@ -407,9 +410,7 @@ async fn a_read_only_database_refuses_writes_and_answers_reads() {
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_answers_reads() {
     let Some(disk) = SmallDisk::mount("disk", "32m") else {
-        println!(
-            "skipped: a_full_disk_refuses_writes_and_answers_reads (a small file system can be mounted only by root)"
-        );
+        skipped!("a_full_disk_refuses_writes_and_answers_reads (a small file system can be mounted only by root)");
         return;
     };
     let app = spawn_app_on(TestDatabase::on_disk(&disk.directory).await).await;

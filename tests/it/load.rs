@@ -180,7 +180,7 @@ async fn each_resource_of_synthea_reads_back_as_it_went_in() {
     let shared = std::env::var_os("MEDCONSULT_SHARED").map_or(beside, PathBuf::from);
     let archive = shared.join("data/synthea/patients.tar.xz");
     if !archive.exists() {
-        eprintln!("SKIPPED: there is no {}", archive.display());
+        skipped!("there is no {}", archive.display());
         return;
     }
     let (app, folder) = (spawn_app().await, Folder::new("synthea"));

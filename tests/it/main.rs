@@ -1,5 +1,8 @@
 //! All integration tests, as one program: linking is slow, and one Postgres serves them all.
 
+#[macro_use]
+mod skip;
+
 mod access;
 mod access_property;
 mod app;

@@ -28,7 +28,7 @@ impl Chromium {
         let program = PROGRAMS.into_iter().find(|program| Path::new(program).exists());
         let is_installed = Path::new(REMOTE).with_file_name("node_modules").is_dir();
         let Some(program) = program.filter(|_| is_installed) else {
-            println!("skipped: Chromium or its remote control is not installed (make test does)");
+            skipped!("Chromium or its remote control is not installed (make test does)");
             return None;
         };
         let mut process = Command::new("node")

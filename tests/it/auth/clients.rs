@@ -43,7 +43,7 @@ impl Client {
 
     fn start(installed: bool, program: &Path, script: &str) -> Option<Client> {
         if !installed {
-            println!("skipped: the clients of the tests are not installed (make test does)");
+            skipped!("the clients of the tests are not installed (make test does)");
             return None;
         }
         let mut process = Command::new(program)
@@ -127,7 +127,7 @@ async fn administrator(app: &TestApp) -> Visitor<'_> {
 fn chromium() -> Option<&'static str> {
     let found = PROGRAMS.into_iter().find(|program| Path::new(program).is_file());
     if found.is_none() {
-        println!("skipped: there is no Chromium (make test installs it where it can)");
+        skipped!("there is no Chromium (make test installs it where it can)");
     }
     found
 }

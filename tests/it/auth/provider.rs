@@ -33,7 +33,7 @@ impl OpenIdProvider {
     /// `None` when the packages are not installed.
     async fn start(auth_method: &str) -> Option<OpenIdProvider> {
         if !Path::new(SERVER).with_file_name("node_modules").is_dir() {
-            println!("skipped: the OpenID provider of the tests is not installed (make test does)");
+            skipped!("the OpenID provider of the tests is not installed (make test does)");
             return None;
         }
         let mut process = Command::new("node")

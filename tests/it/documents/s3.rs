@@ -24,7 +24,7 @@ impl S3 {
     /// A service with a bucket; `None` when it is not installed.
     async fn start() -> Option<S3> {
         if !Path::new(PYTHON).exists() {
-            println!("skipped: the S3 service of the tests is not installed (make test does)");
+            skipped!("the S3 service of the tests is not installed (make test does)");
             return None;
         }
         let mut process = Command::new(PYTHON)

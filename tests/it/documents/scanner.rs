@@ -37,7 +37,7 @@ impl Clamd {
     /// `None` where it is not installed.
     async fn start(name: &str) -> Option<Clamd> {
         let Some(program) = program() else {
-            println!("skipped: clamd is not installed (./scripts/setup tests does)");
+            skipped!("clamd is not installed (./scripts/setup tests does)");
             return None;
         };
         let folder = clusters_directory().join(format!("{}-clamd-{name}", std::process::id()));

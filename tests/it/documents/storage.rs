@@ -256,7 +256,7 @@ async fn while_the_object_store_is_away_everything_else_works() {
 #[tokio::test]
 async fn a_full_object_store_refuses_content_and_keeps_what_it_has() {
     let Some(disk) = SmallDisk::mount("objects", "12m") else {
-        println!("skipped: a_full_object_store_refuses_content (a small file system can be mounted only by root)");
+        skipped!("a_full_object_store_refuses_content (a small file system can be mounted only by root)");
         return;
     };
     let folder = disk.directory.join("objects");

@@ -33,7 +33,7 @@ impl MailServer {
     /// `options` are those of `server.js`. `None` when its packages are not installed.
     pub async fn start(options: &Value) -> Option<MailServer> {
         if !Path::new(SERVER).with_file_name("node_modules").is_dir() {
-            println!("skipped: the mail server of the tests is not installed (make lint does)");
+            skipped!("the mail server of the tests is not installed (make lint does)");
             return None;
         }
         let mut command = Command::new("node");

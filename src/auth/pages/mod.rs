@@ -9,6 +9,7 @@
 //! | [`sign_up`] | sign up; ask for another password |
 //! | [`confirm`] | what a mailed link leads to |
 //! | [`sign_in`] | sign in, sign out |
+//! | [`entry`] | none: what follows once somebody has shown who they are |
 //! | [`prove`] | prove it again, before something important |
 //! | [`second_factor`] | show a second factor; set up or remove an authenticator app, codes by mail and on paper |
 //! | [`passkeys`] | sign in by a passkey; make, name and remove them |
@@ -24,6 +25,7 @@ pub mod browser;
 pub mod choose;
 pub mod confirm;
 pub mod details;
+mod entry;
 mod form;
 pub mod invite;
 pub mod passkeys;
@@ -41,8 +43,8 @@ use maud::{DOCTYPE, Markup, html};
 use sqlx::PgConnection;
 
 use self::browser::Browser;
+pub use self::entry::encoded;
 use self::form::{Problems, alert, field};
-pub use self::sign_in::encoded;
 use super::AuthServer;
 use super::accounts::Account;
 use super::mail::Mail;
@@ -139,7 +141,7 @@ impl IntoResponse for PageError {
             PageError::ShowFactor => return see_other("/auth/second-factor"),
             PageError::SetUpFactor => return see_other("/auth/second-factor/set-up"),
             PageError::SetUpPasskey => return see_other("/auth/passkeys"),
-            PageError::Prove(page) => return see_other(&format!("/auth/prove?next={}", sign_in::encoded(page))),
+            PageError::Prove(page) => return see_other(&format!("/auth/prove?next={}", encoded(page))),
             PageError::NotOurForm => (
                 StatusCode::FORBIDDEN,
                 "This form has expired",

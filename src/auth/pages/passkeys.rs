@@ -13,8 +13,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use maud::{Markup, html};
 
 use super::browser::{Browser, Submitted};
+use super::entry::{self, safe_next};
 use super::second_factor::{check_enough, codes_page, may_set_up};
-use super::sign_in::{self, safe_next};
+use super::sign_in;
 use super::{PageError, Problems, Result, see_other, tell};
 use crate::auth::AuthServer;
 use crate::auth::accounts::{Account, tidy_name};
@@ -93,7 +94,7 @@ pub async fn sign_in(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) 
         None => None,
     };
     if let Some(account) = account
-        && let Some(response) = sign_in::enter(&auth, browser, &account, None, &Shown::passkey(), next).await?
+        && let Some(response) = entry::enter(&auth, browser, &account, None, &Shown::passkey(), next).await?
     {
         return Ok(response);
     }
@@ -120,7 +121,7 @@ pub async fn prove(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) ->
     let now = auth.clock.now();
     // Also where the password came first: a passkey is as much without it.
     let secret = Session::proved(&auth.pool, now, &session.id, &Shown::passkey(), true).await?;
-    sign_in::note(&auth, browser, session, &Shown::passkey()).await?;
+    entry::note(&auth, browser, session, &Shown::passkey()).await?;
     let mut response = see_other(safe_next(form_sent.get("next")));
     browser.set_cookie(response.headers_mut(), &secret);
     Ok(response)

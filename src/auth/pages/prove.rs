@@ -9,9 +9,10 @@ use maud::html;
 use serde::Deserialize;
 
 use super::browser::{Browser, Submitted};
+use super::entry::{self, safe_next};
 use super::second_factor::{mail_form, right_code};
-use super::sign_in::{right_password, safe_next};
-use super::{Result, alert, field, passkeys, see_other, sign_in};
+use super::sign_in::right_password;
+use super::{Result, alert, field, passkeys, see_other};
 use crate::auth::AuthServer;
 use crate::auth::factors::Shown;
 use crate::auth::sessions::Session;
@@ -95,7 +96,7 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
         return Ok(response);
     };
     let secret = Session::proved(&auth.pool, auth.clock.now(), &session.id, &shown, true).await?;
-    sign_in::note(&auth, browser, session, &shown).await?;
+    entry::note(&auth, browser, session, &shown).await?;
     let mut response = see_other(next);
     browser.set_cookie(response.headers_mut(), &secret);
     Ok(response)

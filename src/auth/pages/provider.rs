@@ -9,7 +9,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::browser::{Browser, Submitted};
-use super::sign_in::{self, Next, encoded, safe_next};
+use super::entry::{self, Next, encoded, safe_next};
 use super::{PageError, Result, see_other, tell, tell_by};
 use crate::auth::accounts::Account;
 use crate::auth::factors::Shown;
@@ -173,7 +173,7 @@ async fn let_in(auth: &AuthServer, browser: &Browser, provider: &Provider, retur
     }
     let next = safe_next(&returned.next);
     if let Some(account) = account
-        && let Some(response) = sign_in::enter(auth, browser, &account, None, &Shown::provider(), next).await?
+        && let Some(response) = entry::enter(auth, browser, &account, None, &Shown::provider(), next).await?
     {
         return Ok(response);
     }

@@ -12,8 +12,8 @@ use qrcode::QrCode;
 use qrcode::render::svg;
 
 use super::browser::{Browser, Submitted};
-use super::sign_in::{Next, encoded, safe_next};
-use super::{PageError, Problems, Result, alert, field, passkeys, see_other, sign_in, tell};
+use super::entry::{self, Next, encoded, safe_next};
+use super::{PageError, Problems, Result, alert, field, passkeys, see_other, tell};
 use crate::auth::accounts::Account;
 use crate::auth::factors::authenticator::Authenticator;
 use crate::auth::factors::policy::Missing;
@@ -124,7 +124,7 @@ pub async fn submit(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) -
     let missing = auth.factors.missing(&session.account, shown.assurance);
     let secret = Session::proved(&auth.pool, now, &session.id, &shown, missing.is_none()).await?;
     if missing.is_none() {
-        sign_in::note(&auth, browser, session, &shown).await?;
+        entry::note(&auth, browser, session, &shown).await?;
     }
     let mut response = see_other(next);
     browser.set_cookie(response.headers_mut(), &secret);

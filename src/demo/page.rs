@@ -45,7 +45,8 @@ pub async fn show(State(shown): State<Arc<Shown>>) -> Response {
                 title { "The demo - MedConsult" }
                 link rel="stylesheet" href="/auth/style.css";
             }
-            body {
+            body.wide {
+                header { p { a href="/" { "MedConsult" } } }
                 main {
                     h1 { "The demo" }
                     p { "All of this is made up, and only on this machine. The password of every account is "
@@ -54,17 +55,24 @@ pub async fn show(State(shown): State<Arc<Shown>>) -> Response {
                         code { (code) } ", for half a minute; each code is good once per account. An authenticator app with the key "
                         code { (people::CODES) } " shows the same." }
                     h2 { "Accounts" }
-                    ul {
-                        @for person in people::everybody() {
-                            li { b { (person.email()) } ", " (name(&person)) ", " (person.role) ": " (person.about) }
+                    div.scrolls { table {
+                        thead { tr { th { "Address" } th { "Who" } th { "What there is to see" } th { "App" } } }
+                        tbody {
+                            @for person in people::everybody() {
+                                tr {
+                                    td { code { (person.email()) } }
+                                    td { (name(&person)) }
+                                    td { (person.about) }
+                                    td { a href={ "/apps/" (person.role.name()) "/" } { (person.role.name()) } }
+                                }
+                            }
                         }
-                    }
-                    p { a href="/auth/sign-in" { "Sign in" } }
+                    } }
                     h2 { "Mails" }
                     @if mails.is_empty() { p { "No mail was sent yet." } }
                     @for mail in &mails {
                         details {
-                            summary { (mail.subject) " - " (mail.to) }
+                            summary { (mail.subject) " – " (mail.to) }
                             p { (mail.date) }
                             pre { (linked(&mail.text)) }
                         }

@@ -1,5 +1,6 @@
 //! A person's own account: where they are signed in, which applications they let in, closing it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -25,18 +26,18 @@ pub async fn show(State(auth): State<Arc<AuthServer>>, browser: Browser) -> Resu
         nav aria-label="Your account" {
             ul {
                 li { a href="/auth/account/details" { "Your details" } }
-                    li { a href="/auth/account/security" { "Password, address and factors" } }
+                li { a href="/auth/account/security" { "Password, address and factors" } }
                 @if account.role == Role::Admin { li { a href="/auth/invite" { "Invite somebody" } } }
             }
         }
         (browser.form("/auth/sign-out", "Sign out", html! {}))
 
         h2 { "Where you are signed in" }
-        ul {
+        ul class="choices" {
             @for listed in &sessions {
                 li class="row" {
                     span {
-                        (listed.device) br;
+                        span title=(listed.device) { (browser_name(&listed.device)) } br;
                         span class="hint" {
                             @if listed.id == session.id { "this browser" } @else { "last used " (listed.last_seen_at.strftime("%F %H:%M UTC")) }
                         }
@@ -47,12 +48,12 @@ pub async fn show(State(auth): State<Arc<AuthServer>>, browser: Browser) -> Resu
                 }
             }
         }
-        (browser.form("/auth/account/end-sessions", "Sign out everywhere else", html! {}))
+        div class="row" { (browser.form("/auth/account/end-sessions", "Sign out everywhere else", html! {})) }
 
         h2 { "Applications with access" }
         p { a href="/auth/apps" { "Open an application" } }
         @if applications.is_empty() { p { "There are none." } }
-        ul {
+        ul class="choices" {
             @for (name, client) in &applications {
                 li class="row" {
                     span { (name) }
@@ -68,7 +69,7 @@ pub async fn show(State(auth): State<Arc<AuthServer>>, browser: Browser) -> Resu
             "Nobody can sign in with it any more. For a month you can open it again by a mail. Your records stay with the practice, \
              which must keep them."
         }
-        (browser.form("/auth/account/close", "Close my account", html! {}))
+        div class="row" { (browser.form("/auth/account/close", "Close my account", html! {})) }
     }))
 }
 
@@ -115,4 +116,70 @@ pub async fn close(State(auth): State<Arc<AuthServer>>, form_sent: Submitted) ->
         .await?;
     transaction.commit().await?;
     Ok(see_other("/auth/sign-in"))
+}
+
+/// What people call a browser and what it runs on, by its User-Agent. Browsers name their forerunners as well, so the order matters.
+/// What is not known is shown as it calls itself.
+fn browser_name(user_agent: &str) -> Cow<'_, str> {
+    let named = |names: &[(&str, &'static str)]| {
+        let found = names.iter().find(|(word, _)| user_agent.contains(word));
+        found.map(|(_, name)| *name)
+    };
+    let browser = named(&[
+        ("Firefox/", "Firefox"),
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = named(&[
+        ("iPhone", "an iPhone"),
+        ("iPad", "an iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "a Mac"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser, system) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}").into(),
+        (Some(browser), None) => browser.into(),
+        _ => user_agent.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::browser_name;
+
+    #[test]
+    fn browsers_have_the_names_people_know() {
+        let mozilla = |rest: &str| format!("Mozilla/5.0 {rest}");
+        for (user_agent, name) in [
+            (
+                mozilla("(X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+                "Firefox on Linux",
+            ),
+            (
+                mozilla(
+                    "(Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Safari/537.36 Edg/141.0",
+                ),
+                "Edge on Windows",
+            ),
+            (
+                mozilla(
+                    "(Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Mobile Safari/537.36",
+                ),
+                "Chrome on Android",
+            ),
+            (
+                mozilla(
+                    "(iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 Version/26.0 Mobile Safari/604.1",
+                ),
+                "Safari on an iPhone",
+            ),
+            ("curl/8.5.0".to_owned(), "curl/8.5.0"),
+        ] {
+            assert_eq!(browser_name(&user_agent), name);
+        }
+    }
 }

@@ -315,7 +315,7 @@ fn page(title: &str, content: Markup, with_script: bool) -> Response {
                 @if with_script { script src="/auth/passkeys.js" defer {} }
             }
             body {
-                header { p { "MedConsult" } }
+                header { p { a href="/" { "MedConsult" } } }
                 main { h1 { (title) } (content) }
             }
         }

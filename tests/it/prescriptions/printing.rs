@@ -323,7 +323,7 @@ async fn a_withdrawn_sheet_says_so_across_the_page() {
         .unwrap();
     let text = text_of(&folder, &pdf);
     assert!(text.contains("Cancelled on 1 March 2026"), "{text}");
-    // Where a valid sheet is white, large pale letters run across.
+    // Large pale letters run across, and begin where a valid sheet is white.
     let marks = Picture::of(&folder.file("text.pdf"), 72).darker(255, BETWEEN);
-    assert!(marks > 50, "{marks} of 1000");
+    assert!((10..200).contains(&marks), "{marks} of 1000");
 }
